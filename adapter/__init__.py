@@ -1,0 +1,23 @@
+"""torchvision's Mask R-CNN, from photos to instances. Knows neither FiftyOne nor Label Studio."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskbridge.adapter.errors import ImageError, MaskbridgeError, SettingsError, WeightsError
+    from maskbridge.adapter.instances import Instances
+    from maskbridge.adapter.mask_rcnn import MaskRCNN
+    from maskbridge.adapter.masks import MaskCrop
+
+__all__ = ["ImageError", "Instances", "MaskCrop", "MaskRCNN", "MaskbridgeError", "SettingsError", "WeightsError"]
+
+_PLACES = {"Instances": "instances", "MaskCrop": "masks", "MaskRCNN": "mask_rcnn"}
+
+
+def __getattr__(name: str) -> Any:
+    # Torch takes seconds to import: whoever needs an error or a list of weights only does not wait for it.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES.get(name, 'errors')}"), name)

@@ -1,0 +1,275 @@
+"""The networks: one entry in one table for each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, WeightsEnum
+from torchvision.models.detection import (
+    MaskRCNN_ResNet50_FPN_V2_Weights,
+    MaskRCNN_ResNet50_FPN_Weights,
+    maskrcnn_resnet50_fpn,
+    maskrcnn_resnet50_fpn_v2,
+)
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNN, MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from maskbridge.adapter.errors import SettingsError, WeightsError, nearest
+
+STRIDES = {"0": 4, "1": 8, "2": 16, "3": 32, "pool": 64}
+"""The feature levels of every builder, and how many pixels of the input one of theirs is."""
+
+
+def _mobilenet_v2_fpn(*, num_classes: int, **arguments: Any) -> MaskRCNN:
+    features = torchvision.models.mobilenet_v2(weights=None).features
+    # Strides 4, 8, 16 and 32, and a fifth level by max-pooling, as in the ResNet builders; a third of their channels.
+    channels = 96
+    backbone = BackboneWithFPN(features, {"3": "0", "6": "1", "13": "2", "18": "3"}, [24, 32, 96, 1280], channels)
+    parts: dict[str, Any] = {
+        "rpn_anchor_generator": AnchorGenerator(((16,), (32,), (64,), (128,), (256,)), ((0.5, 1.0, 2.0),) * 5),
+        "box_head": TwoMLPHead(channels * 49, 256),
+        "box_predictor": FastRCNNPredictor(256, num_classes),
+        "mask_head": MaskRCNNHeads(channels, (96, 96), 1),
+        "mask_predictor": MaskRCNNPredictor(96, 96, num_classes),
+    }
+    return MaskRCNN(backbone, **parts | arguments)
+
+
+def _torchvision(build: Callable[..., MaskRCNN]) -> Callable[..., MaskRCNN]:
+    def with_random_values(*, num_classes: int, **arguments: Any) -> MaskRCNN:
+        return build(weights=None, weights_backbone=None, num_classes=num_classes, progress=False, **arguments)
+
+    return with_random_values
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A network family.
+
+    Attributes:
+        build: makes the network with random values from ``num_classes`` and arguments of torchvision's ``MaskRCNN``.
+        stages: prefixes of the backbone's parameter names, last block first, that ``trainable_backbone_layers`` counts.
+        backbone_weights: torchvision's weights of the backbone alone.
+        weights: torchvision's weights of the whole network, or None where there are none.
+        frozen_norm: whether a pretrained backbone has frozen batch norms.
+        defaults: arguments that differ from torchvision's ``MaskRCNN``.
+    """
+
+    build: Callable[..., MaskRCNN]
+    stages: tuple[tuple[str, ...], ...]
+    backbone_weights: type[WeightsEnum]
+    weights: type[WeightsEnum] | None = None
+    frozen_norm: bool = True
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+_RESNET_STAGES = (("layer4",), ("layer3",), ("layer2",), ("layer1",), ("conv1", "bn1"))
+_MOBILENET_STAGES = (
+    tuple(f"{block}." for block in range(14, 19)),
+    tuple(f"{block}." for block in range(7, 14)),
+    tuple(f"{block}." for block in range(4, 7)),
+    ("2.", "3."),
+    ("0.", "1."),
+)
+
+BUILDERS: Mapping[str, Builder] = {
+    "maskrcnn_resnet50_fpn": Builder(
+        _torchvision(maskrcnn_resnet50_fpn), _RESNET_STAGES, ResNet50_Weights, MaskRCNN_ResNet50_FPN_Weights
+    ),
+    "maskrcnn_resnet50_fpn_v2": Builder(
+        _torchvision(maskrcnn_resnet50_fpn_v2),
+        _RESNET_STAGES,
+        ResNet50_Weights,
+        MaskRCNN_ResNet50_FPN_V2_Weights,
+        frozen_norm=False,
+    ),
+    "maskrcnn_mobilenet_v2_fpn": Builder(
+        _mobilenet_v2_fpn,
+        _MOBILENET_STAGES,
+        MobileNet_V2_Weights,
+        defaults={
+            "min_size": 320,
+            "max_size": 480,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.5, 0.5, 0.5],
+            "rpn_pre_nms_top_n_train": 600,
+            "rpn_pre_nms_top_n_test": 300,
+            "rpn_post_nms_top_n_train": 300,
+            "rpn_post_nms_top_n_test": 150,
+            "rpn_batch_size_per_image": 128,
+            "box_batch_size_per_image": 96,
+        },
+    ),
+}
+DEFAULT_BUILDER = "maskrcnn_resnet50_fpn"
+
+# The predictors' sizes come from num_classes: torchvision's builders refuse these two as well.
+_OURS = {"self", "backbone", "num_classes", "kwargs", "_skip_resize", "box_predictor", "mask_predictor"}
+ARGUMENTS = tuple(
+    dict.fromkeys(
+        name
+        for function in (MaskRCNN.__init__, GeneralizedRCNNTransform.__init__)
+        for name in inspect.signature(function).parameters
+        if name not in _OURS
+    )
+)
+"""Names of the keyword arguments: those of torchvision's ``MaskRCNN`` class and of its transform."""
+
+
+def builder_of(name: str) -> Builder:
+    """The table's entry, or a `SettingsError` that names the nearest."""
+    if name not in BUILDERS:
+        raise SettingsError(f"unknown builder {name!r}: {nearest(name, BUILDERS)}")
+    return BUILDERS[name]
+
+
+def build(
+    name: str,
+    *,
+    num_classes: int,
+    pretrained: bool,
+    trainable_backbone_layers: int | None = None,
+    norm_eps: float | None = None,
+    **arguments: Any,
+) -> MaskRCNN:
+    """Makes a network with random values, in evaluation mode, as torchvision's builder does before it loads values.
+
+    Args:
+        name: a key of `BUILDERS`.
+        num_classes: with the background, 2 or more.
+        pretrained: whether values of a trained backbone will be loaded. Then its batch norms are frozen where
+            torchvision's builder freezes them, and 3 of its 5 blocks are trainable by default instead of all.
+        trainable_backbone_layers: how many blocks of the backbone are trainable, counted from the last, 0 to 5.
+        norm_eps: epsilon of the frozen batch norms, if not torchvision's 1e-5 (its ``COCO_V1`` values need 0).
+        **arguments: keyword arguments of torchvision's ``MaskRCNN``, checked.
+
+    Raises:
+        SettingsError: a name or value is wrong.
+    """
+    builder = builder_of(name)
+    check_arguments(arguments)
+    layers = (3 if pretrained else 5) if trainable_backbone_layers is None else trainable_backbone_layers
+    if not isinstance(layers, int) or isinstance(layers, bool) or not 0 <= layers <= 5:
+        raise SettingsError(f"trainable_backbone_layers is a whole number from 0 to 5, not {layers!r}")
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 2:
+        raise SettingsError(f"num_classes is a whole number of 2 or more (it counts the background), not {num_classes!r}")
+    try:
+        network = builder.build(num_classes=num_classes, **{**builder.defaults, **arguments})
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{name} cannot be built from {', '.join(arguments) or 'its defaults'}: {error}") from error
+    if pretrained and builder.frozen_norm:
+        _freeze_norms(network.backbone.body, 1e-5 if norm_eps is None else norm_eps)
+    trainable = tuple(prefix for stage in builder.stages[:layers] for prefix in stage)
+    for parameter_name, parameter in network.backbone.body.named_parameters():
+        parameter.requires_grad_(bool(trainable) and parameter_name.startswith(trainable))
+    _fix_pooling_scales(network)
+    return network.eval()
+
+
+def check_arguments(arguments: Mapping[str, Any]) -> None:
+    """Raises `SettingsError` where a keyword argument of the network has a wrong name or value."""
+    for name, value in arguments.items():
+        if name not in ARGUMENTS:
+            raise SettingsError(f"unknown argument {name!r}: {nearest(name, ARGUMENTS, show=len(ARGUMENTS))}")
+        for ending, (allowed, says) in _VALUES.items():
+            if name.endswith(ending) and not (value is None and name in _MAY_BE_NONE) and not allowed(value):
+                raise SettingsError(f"{name} is {says}, not {value!r}")
+
+
+def _number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _whole(value: object, low: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _numbers(count: int, low: float) -> Callable[[object], bool]:
+    return lambda v: isinstance(v, (list, tuple)) and len(v) == count and all(_number(x, low, 1e9) for x in v)
+
+
+_MAY_BE_NONE = {"image_mean", "image_std", "bbox_reg_weights", "fixed_size"}
+_VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "_thresh": (lambda v: _number(v, 0, 1), "a number from 0 to 1"),
+    "_fraction": (lambda v: _number(v, 0, 1), "a number from 0 to 1"),
+    "_per_img": (_whole, "a whole number of 1 or more"),
+    "_per_image": (_whole, "a whole number of 1 or more"),
+    "_top_n_train": (_whole, "a whole number of 1 or more"),
+    "_top_n_test": (_whole, "a whole number of 1 or more"),
+    "max_size": (_whole, "a whole number of 1 or more"),
+    "size_divisible": (lambda v: _whole(v) and v % 32 == 0, "a multiple of 32"),
+    "min_size": (
+        lambda v: _whole(v) or (isinstance(v, (list, tuple)) and len(v) > 0 and all(map(_whole, v))),
+        "a whole number of 1 or more, or a list of them",
+    ),
+    "fixed_size": (lambda v: isinstance(v, (list, tuple)) and len(v) == 2 and all(map(_whole, v)), "(width, height)"),
+    "image_mean": (_numbers(3, -1e9), "three numbers"),
+    "image_std": (_numbers(3, 1e-9), "three numbers above 0"),
+    "bbox_reg_weights": (_numbers(4, 1e-9), "four numbers above 0"),
+}
+
+
+def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:
+    """Loads values strictly, or says which do not fit."""
+    own = module.state_dict()
+    ignored = {key for key in own.keys() ^ state.keys() if key.endswith("num_batches_tracked")}
+    missing = sorted(own.keys() - state.keys() - ignored)
+    unexpected = sorted(state.keys() - own.keys() - ignored)
+    shapes = [
+        f"{key} {list(state[key].shape)} instead of {list(own[key].shape)}"
+        for key in sorted(own.keys() & state.keys())
+        if own[key].shape != state[key].shape
+    ]
+    problems = [
+        f"{len(keys)} {what}: {', '.join(keys[:4])}{', …' if len(keys) > 4 else ''}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if keys
+    ]
+    if problems:
+        raise WeightsError(f"the weights {name} do not fit the network: {'; '.join(problems)}")
+    module.load_state_dict(state, strict=False)
+
+
+class FrozenNorm(FrozenBatchNorm2d):
+    """torchvision's frozen batch norm; in inference mode in the place of its input, with the same values.
+
+    Its input is the output of a convolution that nothing else reads. Two tensors less for each of 53 norms: a ResNet-50
+    trunk takes a quarter less time on a CPU.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not torch.is_inference_mode_enabled() or torch.is_autocast_enabled(x.device.type):
+            return super().forward(x)
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        bias = self.bias - self.running_mean * scale
+        return x.mul_(scale.reshape(1, -1, 1, 1)).add_(bias.reshape(1, -1, 1, 1))
+
+
+def _freeze_norms(module: nn.Module, eps: float) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, FrozenNorm(child.num_features, eps=eps))
+        else:
+            _freeze_norms(child, eps)
+
+
+def _fix_pooling_scales(network: MaskRCNN) -> None:
+    """Tells the two RoI poolers the strides of their levels.
+
+    torchvision's ``MultiScaleRoIAlign`` guesses them from the first photo that it ever sees and keeps the guess: wrong
+    for good after a photo of a few pixels' height, and not safe between threads.
+    """
+    side = 1024
+    levels = {level: torch.zeros(1, 1, side // stride, side // stride) for level, stride in STRIDES.items()}
+    for pool in (network.roi_heads.box_roi_pool, network.roi_heads.mask_roi_pool):
+        pool(levels, [torch.tensor([[0.0, 0.0, 64.0, 64.0]])], [(side, side)])

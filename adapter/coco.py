@@ -1,0 +1,114 @@
+"""Masks and instances to COCO's forms and back: run-length codes (RLE), results, annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.adapter.masks import MaskCrop, crop_of_frame
+
+
+class AnnotationError(MaskbridgeError, ValueError):
+    """A label cannot be used: its mask, polygon or box is broken."""
+
+
+def encode_rle(crop: MaskCrop, size: tuple[int, int]) -> dict[str, Any]:
+    """A crop as COCO's compressed RLE of the full frame, made from its runs without making that frame.
+
+    Returns:
+        ``{"size": [H, W], "counts": str}``, ready for JSON; the same bytes as pycocotools' ``encode`` of the frame.
+
+    Example:
+        >>> encode_rle(MaskCrop(1, 0, np.ones((2, 1), dtype=bool)), (2, 3))
+        {'size': [2, 3], 'counts': '222'}
+    """
+    height, width = size
+    columns = np.zeros((crop.pixels.shape[1], crop.pixels.shape[0] + 2), dtype=np.int8)
+    columns[:, 1:-1] = crop.pixels.T
+    column, edge = np.nonzero(np.diff(columns, axis=1))  # COCO runs go down the columns; edges alternate: begin, end
+    edges = (crop.x + column) * height + crop.y + edge
+    # A run that reaches the bottom goes on at the top of the next column: end and begin cancel.
+    joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
+    edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
+    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
+    if len(edges) and edges[-1] == height * width:
+        counts = counts[:-1]
+    rle = coco_mask.frPyObjects({"counts": counts.tolist(), "size": [height, width]}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}
+
+
+def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
+    """A COCO RLE, compressed (a string) or not (a list of counts), as the crop that holds its pixels.
+
+    Raises:
+        AnnotationError: it is malformed, or its size is not ``size``.
+    """
+    height, width = size
+    found, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(found, Sequence) or list(found) != [height, width]:
+        raise AnnotationError(f"the mask is for a photo of (height, width) {found}, not {[height, width]}")
+    if isinstance(counts, (list, tuple, np.ndarray)):
+        runs = np.asarray(counts)
+        if runs.ndim != 1 or not np.issubdtype(runs.dtype, np.integer) or (runs < 0).any() or runs.sum() != height * width:
+            raise AnnotationError("the counts of an RLE must be whole numbers that add up to height times width")
+        return crop_of_frame(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T)
+    if not isinstance(counts, (str, bytes)):
+        raise AnnotationError(f"the counts of an RLE are a list or a string, not {type(counts).__name__}")
+    code = counts.encode("utf-8") if isinstance(counts, str) else bytes(counts)
+    return crop_of_frame(np.repeat(*_runs_of_code(code, height * width)).reshape(width, height).T)
+
+
+def _runs_of_code(code: bytes, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and lengths of the runs of a compressed RLE, checked: pycocotools trusts the string and reads past its end."""
+    lengths: list[int] = []
+    value, shift = 0, 0
+    for byte in code:
+        bits = byte - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise AnnotationError("the counts of the RLE are not in COCO's alphabet")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value -= 1 << shift
+            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
+            value, shift = 0, 0
+    if shift or any(length < 0 for length in lengths) or sum(lengths) != total:
+        raise AnnotationError("the counts of the RLE must add up to height times width")
+    return np.arange(len(lengths)) % 2 == 1, np.asarray(lengths, dtype=np.int64)
+
+
+def decode_polygons(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> MaskCrop:
+    """COCO polygons (flat lists x, y, x, y, … in pixels), all of one object, as the crop that holds their pixels.
+
+    Raises:
+        AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
+    """
+    height, width = size
+    rings = []
+    for polygon in polygons:
+        try:
+            ring = np.asarray(polygon, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise AnnotationError("a polygon is a flat list of numbers x, y, x, y, …") from None
+        if ring.ndim != 1 or len(ring) < 6 or len(ring) % 2 or not np.isfinite(ring).all():
+            raise AnnotationError("a polygon needs three points or more, as finite numbers x, y, x, y, …")
+        # Nothing outside the photo can be drawn; the clip keeps the rasteriser's work and memory bounded.
+        ring = ring.reshape(-1, 2).clip([-width, -height], [2 * width, 2 * height])
+        rings.append(ring.ravel().tolist())
+    if not rings:
+        raise AnnotationError("there is no polygon")
+    merged = coco_mask.merge(coco_mask.frPyObjects(rings, height, width))
+    x, y, w, h = (int(value) for value in coco_mask.toBbox(merged))
+    return MaskCrop(x, y, coco_mask.decode(merged)[y : y + h, x : x + w].astype(bool))
+
+
+def polygon_iou(polygon: np.ndarray, mask: np.ndarray) -> float:
+    """IoU of a polygon ([K, 2] points xy, in pixels of ``mask``) with a mask ([h, w]), by COCO's rasteriser."""
+    height, width = mask.shape
+    drawn = coco_mask.frPyObjects([polygon.ravel().tolist()], height, width)
+    return float(coco_mask.iou(drawn, [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))], [0])[0, 0])

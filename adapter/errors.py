@@ -1,0 +1,61 @@
+"""The errors a user can cause. Each says what was wrong, with which value, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MaskbridgeError(Exception):
+    """Base of all errors of this package that a user can cause; the command line prints it without a traceback."""
+
+
+class SettingsError(MaskbridgeError, ValueError):
+    """A setting has a wrong name, type or value."""
+
+
+class WeightsError(MaskbridgeError):
+    """Weights cannot be found, downloaded, read, or do not fit the network."""
+
+
+class ImageError(MaskbridgeError, ValueError):
+    """A photo cannot be read or has a wrong shape, type or range.
+
+    Attributes:
+        reason: what is wrong with it, in one line.
+        index: its place in the list that was given, or None.
+        path: its path, or None where it was not given as a path.
+    """
+
+    def __init__(self, reason: str, *, index: int | None = None, path: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.index, self.path = reason, index, path
+
+    def __str__(self) -> str:
+        place = [] if self.index is None else [f"photo {self.index}"]
+        place += [] if self.path is None else [self.path]
+        return ": ".join([" ".join(place), self.reason] if place else [self.reason])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors with keyword arguments do not survive the way back from a data-loader worker by themselves.
+        return _image_error, (self.reason, self.index, self.path)
+
+
+def _image_error(reason: str, index: int | None, path: str | None) -> ImageError:
+    return ImageError(reason, index=index, path=path)
+
+
+def nearest(name: str, allowed: Iterable[str], *, show: int = 12) -> str:
+    """What to say about an unknown name: the nearest allowed ones, else the first few.
+
+    Example:
+        >>> nearest("preson", ["car", "person"])
+        "did you mean 'person'?"
+        >>> nearest("zebra", ["car", "person"])
+        'allowed: car, person'
+    """
+    names = list(allowed)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(n) for n in close) + "?"
+    return "allowed: " + ", ".join(names[:show]) + (", …" if len(names) > show else "")

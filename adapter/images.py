@@ -1,0 +1,185 @@
+"""Any photo to an RGB tensor, as a browser shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from maskbridge.adapter.errors import ImageError
+
+Photo: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | torch.Tensor"
+"""What `read` takes: a path, a file's bytes, a PIL image, an array or a tensor."""
+
+MAX_PIXELS = 178_956_970
+"""Photos with more pixels are refused as decompression bombs (Pillow's own limit for an error)."""
+
+
+_FORMATS = (
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "HEIF",
+    "ICO",
+    "JPEG",
+    "JPEG2000",
+    "MPO",
+    "PCX",
+    "PNG",
+    "PPM",
+    "SGI",
+    "TGA",
+    "TIFF",
+    "WEBP",
+)
+
+
+@cache
+def formats() -> tuple[str, ...]:
+    """The file formats that are read, by Pillow's names. Not EPS and its like, for which Pillow starts other programs."""
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def file_endings() -> set[str]:
+    """The endings of files that are taken for photos in a folder: ``.jpg``, …."""
+    return {ending for ending, name in Image.registered_extensions().items() if name in formats()}
+
+
+def read(photo: Photo) -> torch.Tensor:
+    """Turns a photo into an RGB tensor, with its EXIF orientation applied.
+
+    Files, bytes and PIL images may be grey, palette, RGBA (alpha is dropped, as PIL's ``convert("RGB")`` does), CMYK or
+    16-bit (scaled to 8 bits). Of a file with several frames the first is taken.
+
+    Args:
+        photo: a path; a file's bytes; a PIL image; a uint8 [H, W], [H, W, 1 | 3 | 4] array in 0..255, or the same as
+            float in 0..1; a uint8 or float [C, H, W] tensor with C of 1, 3 or 4, in the same ranges.
+
+    Returns:
+        [3, H, W] on the CPU (a tensor stays on its device): uint8 in 0..255, or float32 in 0..1 where floats were given.
+
+    Raises:
+        ImageError: the photo cannot be read, is too large, or has a wrong shape, type or range.
+
+    Example:
+        >>> read(np.zeros((20, 30), dtype=np.uint8)).shape
+        torch.Size([3, 20, 30])
+    """
+    if isinstance(photo, torch.Tensor):
+        return _from_tensor(photo)
+    if isinstance(photo, np.ndarray):
+        return _from_array(photo)
+    if isinstance(photo, Image.Image):
+        return _from_pil(photo, path=None)
+    if isinstance(photo, (bytes, bytearray, memoryview)):
+        return _from_file(bytes(photo))
+    if isinstance(photo, (str, os.PathLike)):
+        return _from_file(Path(photo))
+    raise ImageError(f"a photo is a path, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
+
+
+def as_float(image: torch.Tensor) -> torch.Tensor:
+    """A [3, H, W] tensor of `read` as a new float32 tensor in 0..1 (torchvision's rule: uint8 / 255)."""
+    # Planes one after the other, as torchvision's own transforms give them: interpolation rounds by memory layout.
+    image_float = image.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    return image_float.div_(255) if image.dtype == torch.uint8 else image_float
+
+
+def _from_file(source: Path | bytes) -> torch.Tensor:
+    path = str(source) if isinstance(source, Path) else None
+    if isinstance(source, Path):
+        if source.is_dir():
+            raise ImageError("is a directory, not a photo", path=path)
+        if not source.exists():
+            raise ImageError("no such file", path=path)
+        if not source.is_file():
+            raise ImageError("is not a regular file", path=path)
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as file, Image.open(file, formats=formats()) as image:
+                return _from_pil(image, path=path)
+        with Image.open(io.BytesIO(source), formats=formats()) as image:
+            return _from_pil(image, path=None)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
+        reason = "the file is empty" if empty else "not an image in a format that is read here"
+        raise ImageError(reason, path=path) from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"more than {MAX_PIXELS:,} pixels: refused as a decompression bomb", path=path) from None
+    except Exception as error:  # a decoder meeting broken bytes raises almost anything: OSError, SyntaxError, ...
+        raise ImageError(f"the image is broken: {error}", path=path) from error
+
+
+def _from_pil(image: Image.Image, *, path: str | None) -> torch.Tensor:
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width} x {image.height}"
+        raise ImageError(f"{size} is more than {MAX_PIXELS:,} pixels: refused as a decompression bomb", path=path)
+    if image.width == 0 or image.height == 0:
+        raise ImageError("the image has no pixels", path=path)
+    try:
+        image.load()
+    except Exception as error:  # see _from_file
+        raise ImageError(f"the image is broken: {error}", path=path) from error
+    return torch.from_numpy(np.array(_upright_rgb(image, path), dtype=np.uint8)).permute(2, 0, 1)
+
+
+def _upright_rgb(image: Image.Image, path: str | None) -> Image.Image:
+    with contextlib.suppress(Exception):  # broken EXIF: browsers show the photo all the same, as it is stored
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError("32-bit integer images are not photos: convert to 8 or 16 bits", path=path)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise ImageError("float images must be in 0..1, without NaN", path=path)
+        return Image.fromarray(np.rint(values * 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> torch.Tensor:
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        shape = list(array.shape)
+        raise ImageError(f"arrays are [H, W] or [H, W, 1 | 3 | 4], not {shape}; a [C, H, W] photo is given as a tensor")
+    if array.dtype == np.uint16:
+        array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
+        raise ImageError(f"arrays are uint8 in 0..255, uint16 in 0..65535 or float in 0..1, not {array.dtype}")
+    if array.dtype != np.uint8:
+        array = array.astype(np.float32)
+    # A copy: the caller's array may be read-only, have negative strides, or change while a batch waits.
+    return _from_tensor(torch.from_numpy(np.array(array, order="C")).permute(2, 0, 1))
+
+
+def _from_tensor(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        raise ImageError(f"tensors are [C, H, W] with C of 1, 3 or 4, not {list(tensor.shape)}")
+    if tensor.shape[1] == 0 or tensor.shape[2] == 0:
+        raise ImageError(f"the image has no pixels: {list(tensor.shape)}")
+    if tensor.shape[1] * tensor.shape[2] > MAX_PIXELS:
+        raise ImageError(f"{list(tensor.shape)} has more than {MAX_PIXELS:,} pixels")
+    if tensor.dtype != torch.uint8:
+        if not tensor.is_floating_point():
+            raise ImageError(f"tensors are uint8 in 0..255 or float in 0..1, not {tensor.dtype}")
+        low, high = (value.item() for value in torch.aminmax(tensor.detach()))
+        if not (low >= 0 and high <= 1):
+            raise ImageError(f"float photos must be in 0..1, without NaN; found {low:.4g} to {high:.4g} (divide by 255?)")
+        tensor = tensor.detach().to(torch.float32)
+    return tensor.expand(3, -1, -1) if tensor.shape[0] == 1 else tensor[:3]

@@ -1,0 +1,259 @@
+"""The one type: the objects of one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskbridge.adapter import coco, polygons
+from maskbridge.adapter.masks import MaskCrop, crop_of_frame
+
+BACKGROUND = "__background__"
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """The objects of one photo: what a network found, or what people drew (then without scores).
+
+    Attributes:
+        size: (H, W) of the photo, as it is shown (EXIF orientation applied).
+        boxes: float32 [N, 4], xyxy, in pixels.
+        labels: int64 [N], indices into ``class_names``.
+        class_names: all names that a label can have.
+        masks: N crops, None for an object with a box only.
+        scores: float32 [N] in 0..1, or None.
+        ids: N identifiers of the tool that the labels came from, or None.
+        attributes: N mappings of whatever else the tool keeps with a label, or None.
+
+    Raises:
+        ValueError: the parts have different lengths.
+
+    Example:
+        >>> crop = MaskCrop(1, 0, np.ones((2, 1), dtype=bool))
+        >>> cat = Instances((2, 3), [[1, 0, 2, 2]], [1], ("__background__", "cat"), [crop], scores=[0.5])
+        >>> len(cat), cat.names, cat.frame(0).tolist()
+        (1, ['cat'], [[False, True, False], [False, True, False]])
+    """
+
+    size: tuple[int, int]
+    boxes: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    masks: tuple[MaskCrop | None, ...]
+    scores: np.ndarray | None = None
+    ids: tuple[str, ...] | None = None
+    attributes: tuple[Mapping[str, Any], ...] | None = None
+
+    def __post_init__(self) -> None:
+        def put(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        put("size", (int(self.size[0]), int(self.size[1])))
+        put("boxes", np.asarray(self.boxes, dtype=np.float32).reshape(-1, 4))
+        put("labels", np.asarray(self.labels, dtype=np.int64).reshape(-1))
+        put("class_names", tuple(self.class_names))
+        put("masks", tuple(self.masks))
+        if self.scores is not None:
+            put("scores", np.asarray(self.scores, dtype=np.float32).reshape(-1))
+        for name in ("ids", "attributes"):
+            value = getattr(self, name)
+            put(name, None if value is None else tuple(value))
+        lengths = {name: len(v) for name in _PER_INSTANCE if (v := getattr(self, name)) is not None}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the parts of Instances have different lengths: {lengths}")
+        if len(self) and not (self.labels.min() >= 0 and self.labels.max() < len(self.class_names)):
+            raise ValueError(f"labels must be in 0..{len(self.class_names) - 1}, the places of class_names")
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __repr__(self) -> str:
+        found = ", ".join(self.names[:8]) + (", …" if len(self) > 8 else "")
+        return f"Instances({len(self)} in {self.size[1]} x {self.size[0]}: {found or 'none'})"
+
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Instances:
+        """Some of the instances: by a place, a slice, places, or a bool array of length N."""
+        places = np.atleast_1d(np.arange(len(self))[index])
+
+        def of(value: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(value[place] for place in places)
+
+        return replace(
+            self,
+            boxes=self.boxes[places],
+            labels=self.labels[places],
+            masks=of(self.masks),
+            scores=None if self.scores is None else self.scores[places],
+            ids=None if self.ids is None else of(self.ids),
+            attributes=None if self.attributes is None else of(self.attributes),
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The class name of each instance."""
+        return [self.class_names[label] for label in self.labels]
+
+    def frame(self, index: int) -> np.ndarray:
+        """One mask as a full frame: bool [H, W] (all False for an object without a mask)."""
+        crop = self.masks[index]
+        return np.zeros(self.size, dtype=bool) if crop is None else crop.frame(self.size)
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """The masks as full frames, one at a time."""
+        return (self.frame(index) for index in range(len(self)))
+
+    def to_torchvision(self) -> dict[str, torch.Tensor]:
+        """The dict of torchvision's documentation; masks as full frames, so of N x H x W floats.
+
+        Returns:
+            ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``scores`` float32 [N] (where there are any), ``masks``
+            float32 [N, 1, H, W] of 0 and 1.
+        """
+        result = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
+        if self.scores is not None:
+            result["scores"] = torch.from_numpy(self.scores.copy())
+        result["masks"] = self._stack(torch.float32)[:, None]
+        return result
+
+    def to_target(self) -> dict[str, torch.Tensor]:
+        """What torchvision trains on: ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``masks`` uint8 [N, H, W]."""
+        target = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
+        return target | {"masks": self._stack(torch.uint8)}
+
+    def _stack(self, dtype: torch.dtype) -> torch.Tensor:
+        stack = torch.zeros((len(self), *self.size), dtype=dtype)
+        for index, frame in enumerate(self.frames()):
+            stack[index] = torch.from_numpy(frame)
+        return stack
+
+    @classmethod
+    def from_torchvision(
+        cls, result: Mapping[str, torch.Tensor], class_names: Sequence[str], *, mask_threshold: float = 0.5
+    ) -> Instances:
+        """The inverse of `to_torchvision` and `to_target`: also for soft masks, cut at ``mask_threshold`` (>=)."""
+        frames = result["masks"].detach().cpu()
+        frames = frames[:, 0] if frames.ndim == 4 else frames
+        level = mask_threshold if frames.is_floating_point() else 1
+        return cls(
+            size=(frames.shape[-2], frames.shape[-1]),
+            boxes=result["boxes"].detach().cpu().numpy(),
+            labels=result["labels"].detach().cpu().numpy(),
+            class_names=tuple(class_names),
+            masks=tuple(crop_of_frame((frame >= level).numpy()) for frame in frames),
+            scores=result["scores"].detach().cpu().numpy() if "scores" in result else None,
+        )
+
+    def to_coco(self, image_id: int | str = 0) -> list[dict[str, Any]]:
+        """COCO's results format, ready for JSON: for each instance its image, category, box (xywh), score and RLE.
+
+        ``category_id`` is the label: for COCO's weights that is COCO's own category. Ids and attributes are added where
+        there are any, ``segmentation`` is left out for an object with a box only.
+        """
+        results = []
+        for index, (x1, y1, x2, y2) in enumerate(self.boxes.astype(np.float64)):
+            result: dict[str, Any] = {"image_id": image_id, "category_id": int(self.labels[index])}
+            result["bbox"] = [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
+            if self.scores is not None:
+                result["score"] = float(self.scores[index])
+            if (crop := self.masks[index]) is not None:
+                result["segmentation"] = coco.encode_rle(crop, self.size)
+            if self.ids is not None:
+                result["id"] = self.ids[index]
+            if self.attributes is not None:
+                result |= {k: v for k, v in self.attributes[index].items() if k not in result}
+            results.append(result)
+        return results
+
+    @classmethod
+    def from_coco(
+        cls, annotations: Iterable[Mapping[str, Any]], size: tuple[int, int], categories: Mapping[int, str]
+    ) -> Instances:
+        """COCO annotations or results of one photo: masks as polygons or RLE, boxes as xywh.
+
+        Args:
+            annotations: COCO's dicts; keys that the format does not use for the object come back as attributes.
+            size: (H, W) of the photo.
+            categories: COCO's category ids and their names. With ids 1..K and `BACKGROUND` at 0 labels equal ids.
+
+        Raises:
+            AnnotationError: a mask or box is broken, or a category is not in ``categories``.
+        """
+        annotations = list(annotations)
+        places = {category: place for place, category in enumerate(categories)}
+        boxes, masks = [], []
+        for annotation in annotations:
+            if annotation.get("category_id") not in places:
+                raise coco.AnnotationError(f"category {annotation.get('category_id')} is not in the categories")
+            mask = _coco_mask(annotation.get("segmentation"), size)
+            masks.append(mask)
+            boxes.append(_coco_box(annotation.get("bbox"), mask))
+        return cls(
+            size=size,
+            boxes=np.asarray(boxes, dtype=np.float32),
+            labels=np.asarray([places[annotation["category_id"]] for annotation in annotations], dtype=np.int64),
+            class_names=tuple(categories.values()),
+            masks=tuple(masks),
+            scores=np.asarray([a["score"] for a in annotations]) if all("score" in a for a in annotations) else None,
+            ids=tuple(str(a["id"]) for a in annotations) if all("id" in a for a in annotations) else None,
+            attributes=tuple({k: v for k, v in a.items() if k not in _COCO_KEYS} for a in annotations),
+        )
+
+    def to_polygons(
+        self, *, max_points: int = polygons.MAX_POINTS, min_iou: float = polygons.MIN_IOU
+    ) -> list[list[np.ndarray]]:
+        """For each instance its mask's outlines (see `maskbridge.adapter.polygons.to_polygons`)."""
+        return [
+            [] if crop is None else polygons.to_polygons(crop, max_points=max_points, min_iou=min_iou)
+            for crop in self.masks
+        ]
+
+    @classmethod
+    def from_polygons(
+        cls,
+        outlines: Sequence[Sequence[np.ndarray]],
+        labels: Sequence[int],
+        class_names: Sequence[str],
+        size: tuple[int, int],
+    ) -> Instances:
+        """Instances from outlines ([K, 2] points xy in pixels, several for one object); boxes are those of the masks.
+
+        Raises:
+            AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
+        """
+        masks = [polygons.from_polygons(rings, size) for rings in outlines]
+        boxes = [_box_of(mask) for mask in masks]
+        return cls(size, np.asarray(boxes, dtype=np.float32), np.asarray(labels), tuple(class_names), tuple(masks))
+
+
+_PER_INSTANCE = ("boxes", "labels", "masks", "scores", "ids", "attributes")
+_COCO_KEYS = {"id", "image_id", "category_id", "bbox", "score", "segmentation"}
+
+
+def _box_of(crop: MaskCrop) -> list[float]:
+    tight = crop.trimmed()
+    height, width = tight.pixels.shape
+    return [tight.x, tight.y, tight.x + width, tight.y + height]
+
+
+def _coco_mask(segmentation: Any, size: tuple[int, int]) -> MaskCrop | None:
+    if not segmentation:
+        return None
+    if isinstance(segmentation, Mapping):
+        return coco.decode_rle(segmentation, size)
+    return coco.decode_polygons(segmentation, size)
+
+
+def _coco_box(box: Any, mask: MaskCrop | None) -> list[float]:
+    if box is None and mask is not None:
+        return _box_of(mask)
+    try:
+        x, y, width, height = (float(value) for value in box)
+    except (TypeError, ValueError):
+        raise coco.AnnotationError(f"a box is four numbers x, y, width, height, not {box!r}") from None
+    if not np.isfinite([x, y, width, height]).all():
+        raise coco.AnnotationError(f"a box is four finite numbers, not {box!r}")
+    return [x, y, x + width, y + height]

@@ -1,0 +1,324 @@
+"""The model: photos in, instances out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torchvision.models import WeightsEnum
+
+from maskbridge.adapter import images as image_reading
+from maskbridge.adapter import network as net
+from maskbridge.adapter import weights as weights_files
+from maskbridge.adapter.builders import build, load_state
+from maskbridge.adapter.errors import ImageError, SettingsError
+from maskbridge.adapter.images import Photo
+from maskbridge.adapter.instances import Instances
+from maskbridge.adapter.masks import paste
+from maskbridge.adapter.settings import (
+    Settings,
+    checked_autocast,
+    checked_boxes,
+    checked_device,
+    checked_labels,
+    checked_settings,
+)
+from maskbridge.adapter.weights import Weights, WeightsLike
+
+
+class MaskRCNN:
+    """torchvision's Mask R-CNN, from photos to `Instances`.
+
+    Results are torchvision's for the same network: its boxes, labels and scores, and masks that equal its pasted frames at
+    the threshold pixel for pixel. They come as box-sized crops, and thresholds and class filters act before the mask
+    head. Calls do not change the model: threads can share one.
+
+    Args:
+        weights: ``"DEFAULT"``, ``"COCO_V1"``, ``"bundled"``, torchvision's enum member, a ``.safetensors`` or ``.pth``
+            file, ``"https://…#sha256=…"``, or None for random values (see `maskbridge.adapter.weights.resolve`).
+        builder: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2`` or ``maskrcnn_mobilenet_v2_fpn``; by default the
+            one that the weights are for.
+        num_classes: number of classes with the background; by default the weights' own (91 for random ones).
+        class_names: names by label, for weights that do not say them.
+        weights_backbone: torchvision's weights for the backbone alone, used with ``weights=None``.
+        trainable_backbone_layers: how many blocks of the backbone are trainable, 0 to 5; for training.
+        progress: whether downloads show a bar.
+        device: such as ``"cpu"`` or ``"cuda:1"``; by default a GPU where there is one.
+        autocast: ``"bfloat16"`` or ``"float16"`` for faster, less exact arithmetic on a GPU.
+        download_limit: seconds that a download may take; by default only standing still for 30 ends it.
+        **arguments: keyword arguments of torchvision's ``MaskRCNN`` class: ``min_size``, ``box_nms_thresh``, ….
+
+    Raises:
+        WeightsError: the weights are unknown, cannot be had, or do not fit.
+        SettingsError: a name or value is wrong.
+
+    Example:
+        >>> model = MaskRCNN("bundled")
+        >>> model.class_names
+        ('__background__', 'person')
+        >>> model.predict([np.zeros((40, 60, 3), dtype=np.uint8)])
+        [Instances(0 in 60 x 40: none)]
+    """
+
+    def __init__(
+        self,
+        weights: WeightsLike = "DEFAULT",
+        *,
+        builder: str | None = None,
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+        weights_backbone: WeightsEnum | str | None = None,
+        trainable_backbone_layers: int | None = None,
+        progress: bool = True,
+        device: str | torch.device | None = None,
+        autocast: Literal["bfloat16", "float16"] | None = None,
+        download_limit: float | None = None,
+        **arguments: Any,
+    ) -> None:
+        self.device = checked_device(device)
+        self._autocast = checked_autocast(autocast)
+        found = weights_files.resolve(
+            weights,
+            builder=builder,
+            class_names=class_names,
+            num_classes=num_classes,
+            progress=progress,
+            limit=download_limit,
+        )
+        if weights_backbone is not None and found.state:
+            raise SettingsError("weights_backbone is for weights=None: whole weights hold a backbone already")
+        self._arguments = {**found.arguments, **arguments}
+        self.network = build(
+            found.builder,
+            num_classes=len(found.class_names),
+            pretrained=bool(found.state) or weights_backbone is not None,
+            trainable_backbone_layers=trainable_backbone_layers,
+            norm_eps=found.norm_eps,
+            **self._arguments,
+        )
+        if found.state:
+            load_state(self.network, found.state, found.name)
+        if weights_backbone is not None:
+            state = weights_files.backbone_state(found.builder, weights_backbone, progress=progress)
+            load_state(self.network.backbone.body, state, str(weights_backbone))
+        self.network.to(self.device, memory_format=torch.channels_last)
+        self.builder = found.builder
+        self.class_names = found.class_names
+        self.weights_name = found.name
+        self._norm_eps = found.norm_eps
+
+    def __repr__(self) -> str:
+        return f"MaskRCNN({self.weights_name!r}, builder={self.builder!r}, device={str(self.device)!r})"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A short stable hash of values, builder, class names and arguments; not of the settings of a call."""
+        return weights_files.fingerprint(self._weights())
+
+    def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
+        """Writes a ``.safetensors`` file that `MaskRCNN` reads by itself (see `maskbridge.adapter.weights.save`)."""
+        return weights_files.save(path, self._weights(), half=half, extra=extra)
+
+    def settings(
+        self,
+        *,
+        confidence_threshold: float | None = None,
+        mask_threshold: float = 0.5,
+        classes: Collection[str] | None = None,
+        max_detections: int | None = None,
+    ) -> Settings:
+        """Checks what a request chooses. For the meaning see `predict`.
+
+        Raises:
+            SettingsError: a value is out of range, or a class is unknown (the nearest is named).
+        """
+        heads = self.network.roi_heads
+        return checked_settings(
+            self.class_names,
+            heads.score_thresh if confidence_threshold is None else confidence_threshold,
+            mask_threshold,
+            classes,
+            heads.detections_per_img if max_detections is None else max_detections,
+        )
+
+    def predict(
+        self,
+        images: Photo | Iterable[Photo],
+        *,
+        confidence_threshold: float | None = None,
+        mask_threshold: float = 0.5,
+        classes: Collection[str] | None = None,
+        max_detections: int | None = None,
+        batch_size: int | None = None,
+    ) -> list[Instances]:
+        """Finds the objects in photos.
+
+        Args:
+            images: photos of any sizes (see `maskbridge.adapter.images.read`); one alone is a list of one.
+            confidence_threshold: objects with a score above it are found; by default ``box_score_thresh`` (0.05).
+            mask_threshold: pixels with a probability of at least this are in a mask.
+            classes: names of the classes to look for; by default all.
+            max_detections: most objects in a photo; by default ``box_detections_per_img`` (100).
+            batch_size: how many photos are read and, where their padded sizes are equal, run together; by default 1 on
+                a CPU, where more only takes more memory, and 8 on a GPU.
+
+        Returns:
+            For each photo its `Instances`, scores falling.
+
+        Raises:
+            ImageError: a photo cannot be used, with its index and path. `predict_each` goes on instead.
+            SettingsError: a setting is wrong.
+        """
+        settings = self.settings(
+            confidence_threshold=confidence_threshold,
+            mask_threshold=mask_threshold,
+            classes=classes,
+            max_detections=max_detections,
+        )
+        results = []
+        for result in self.predict_each(_listed(images), settings=settings, batch_size=batch_size):
+            if isinstance(result, ImageError):
+                raise result
+            results.append(result)
+        return results
+
+    def predict_each(
+        self, images: Iterable[Photo], *, settings: Settings | None = None, batch_size: int | None = None
+    ) -> Iterator[Instances | ImageError]:
+        """Like `predict` for many photos: read as they are needed, in order, with an `ImageError` in place of a bad one."""
+        settings = self.settings() if settings is None else settings
+        size = (8 if self.device.type == "cuda" else 1) if batch_size is None else batch_size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise SettingsError(f"batch_size is a whole number of 1 or more, not {size!r}")
+        photos = enumerate(images)
+        while chunk := list(islice(photos, size)):
+            read = [_read(index, photo) for index, photo in chunk]
+            yield from self.predict_read(read, settings)
+
+    def predict_read(self, read: Sequence[torch.Tensor | ImageError], settings: Settings) -> list[Instances | ImageError]:
+        """The last step of `predict_each`, for whoever reads photos elsewhere: runs those of one padded size together.
+
+        Args:
+            read: tensors of `maskbridge.adapter.images.read`, or the errors it raised, which come back in their places.
+            settings: of `settings`.
+        """
+        results: dict[int, Instances | ImageError] = {}
+        groups: dict[net.Size, list[int]] = {}
+        for place, image in enumerate(read):
+            if isinstance(image, ImageError):
+                results[place] = image
+            else:
+                shape = net.padded_size(self.network, (image.shape[-2], image.shape[-1]))
+                groups.setdefault(shape, []).append(place)
+        for places in groups.values():
+            features = self.encode([image for place in places if isinstance(image := read[place], torch.Tensor)])
+            results.update(zip(places, self.detect(features, settings)))
+        return [results[place] for place in range(len(read))]
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[torch.Tensor]) -> net.Features:
+        """Trunk and proposals for images (as `maskbridge.adapter.images.read` gives them) of one padded size."""
+        return net.encode(self.network, images, self.device, self._autocast)
+
+    @torch.inference_mode()
+    def detect(self, features: net.Features, settings: Settings) -> list[Instances]:
+        """The objects of encoded photos: box head, selection, and the mask head for what is kept."""
+        found = net.detect(
+            self.network,
+            features,
+            score_threshold=settings.confidence_threshold,
+            classes=torch.tensor(settings.classes, device=self.device),
+            max_detections=settings.max_detections,
+            autocast=self._autocast,
+        )
+        input_boxes, labels = [d.input_boxes for d in found], [d.labels for d in found]
+        masks = net.segment(self.network, features, input_boxes, labels, self._autocast)
+        return [
+            Instances(
+                size=size,
+                boxes=photo.boxes.cpu().numpy(),
+                labels=photo.labels.cpu().numpy(),
+                class_names=self.class_names,
+                masks=tuple(paste(probabilities, photo.boxes, size, settings.mask_threshold)),
+                scores=photo.scores.cpu().numpy(),
+            )
+            for photo, probabilities, size in zip(found, masks, features.sizes)
+        ]
+
+    def segment_boxes(
+        self,
+        image: Photo | net.Features,
+        boxes: np.ndarray | Sequence[Sequence[float]],
+        labels: Sequence[str | int | None] | None = None,
+        *,
+        mask_threshold: float = 0.5,
+        classes: Collection[str] | None = None,
+    ) -> Instances:
+        """Masks for boxes that somebody already has, from the same features and mask head as `predict`.
+
+        Args:
+            image: a photo, or its features (`encode` of one), to segment boxes again and again without the trunk.
+            boxes: [N, 4], xyxy, in pixels of the photo; what lies outside of it is cut for the network.
+            labels: for each box a class name, a label, or None; all None by default. Where it is None the box head
+                chooses the class.
+            mask_threshold: pixels with a probability of at least this are in a mask.
+            classes: names that the box head chooses from; by default all.
+
+        Returns:
+            N instances in the order of ``boxes``, with those boxes. ``scores`` are the box head's probabilities of the
+            labels; for a label that was given, how much the network agrees.
+
+        Raises:
+            ImageError: the photo cannot be used.
+            SettingsError: a box is not four finite numbers with a positive size inside the photo, or a label is unknown.
+        """
+        settings = self.settings(mask_threshold=mask_threshold, classes=classes)
+        features = image if isinstance(image, net.Features) else self.encode([image_reading.read(image)])
+        given = checked_boxes(boxes, features.sizes[0])
+        fixed = torch.tensor(checked_labels(labels, self.class_names, len(given)), dtype=torch.int64)
+        with torch.inference_mode():
+            in_photo = torch.from_numpy(given).to(self.device)
+            in_input = net.to_input(_clipped(in_photo, features.sizes[0]), features, 0)
+            probabilities = net.classify(self.network, features, [in_input], self._autocast)[0]
+            allowed = torch.tensor(settings.classes, device=self.device)
+            chosen = torch.where(allowed, probabilities, -1.0).argmax(dim=1)
+            fixed = fixed.to(self.device)
+            final = torch.where(fixed > 0, fixed, chosen)
+            masks = net.segment(self.network, features, [in_input], [final], self._autocast)[0]
+            crops = paste(masks, _clipped(in_photo, features.sizes[0]), features.sizes[0], mask_threshold)
+            scores = probabilities[torch.arange(len(final), device=self.device), final]
+        return Instances(
+            size=features.sizes[0],
+            boxes=given,
+            labels=final.cpu().numpy(),
+            class_names=self.class_names,
+            masks=tuple(crops),
+            scores=scores.cpu().numpy(),
+        )
+
+    def _weights(self) -> Weights:
+        state = self.network.state_dict()
+        return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, self._norm_eps)
+
+
+def _listed(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
+    single = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
+    return [images] if single or hasattr(images, "getexif") else images  # type: ignore[list-item, return-value]
+
+
+def _read(index: int, photo: Photo) -> torch.Tensor | ImageError:
+    try:
+        return image_reading.read(photo)
+    except ImageError as error:
+        return ImageError(error.reason, index=index, path=error.path)
+
+
+def _clipped(boxes: torch.Tensor, size: net.Size) -> torch.Tensor:
+    limit = torch.tensor([size[1], size[0], size[1], size[0]], device=boxes.device)
+    return boxes.clamp(min=0).minimum(limit.to(boxes.dtype))

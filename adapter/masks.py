@@ -1,0 +1,113 @@
+"""Masks as crops: a small bool array and its place in the photo, never a full frame for each object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
+
+PADDING = 1
+"""Pixels of padding around a 28 x 28 mask when it is pasted: torchvision's ``paste_masks_in_image`` default."""
+
+
+@dataclass(frozen=True, eq=False)
+class MaskCrop:
+    """The mask of one object: the window of the photo that holds it.
+
+    Attributes:
+        x: column of the photo at which the window begins, 0 or more.
+        y: row of the photo at which the window begins, 0 or more.
+        pixels: bool [h, w], True on the object. Either side may be 0 (nothing of the object is in the photo).
+    """
+
+    x: int
+    y: int
+    pixels: np.ndarray
+
+    def frame(self, size: tuple[int, int]) -> np.ndarray:
+        """The mask as a full frame: bool [H, W] for ``size`` = (H, W)."""
+        return self.window(0, 0, size[1], size[0])
+
+    def window(self, x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
+        """The mask in another window of the photo: bool [y2 - y1, x2 - x1], False where this crop says nothing.
+
+        Example:
+            >>> MaskCrop(x=1, y=0, pixels=np.ones((1, 2), dtype=bool)).window(0, 0, 2, 1)
+            array([[False,  True]])
+        """
+        window = np.zeros((max(y2 - y1, 0), max(x2 - x1, 0)), dtype=bool)
+        height, width = self.pixels.shape
+        left, right = max(x1, self.x), min(x2, self.x + width)
+        top, bottom = max(y1, self.y), min(y2, self.y + height)
+        if left < right and top < bottom:
+            source = self.pixels[top - self.y : bottom - self.y, left - self.x : right - self.x]
+            window[top - y1 : bottom - y1, left - x1 : right - x1] = source
+        return window
+
+    @property
+    def area(self) -> int:
+        """Pixels of the object."""
+        return int(np.count_nonzero(self.pixels))
+
+    def trimmed(self) -> MaskCrop:
+        """The smallest crop with the same pixels (0 x 0 at the same place where there are none)."""
+        rows, columns = np.flatnonzero(self.pixels.any(axis=1)), np.flatnonzero(self.pixels.any(axis=0))
+        if not len(rows):
+            return MaskCrop(self.x, self.y, np.zeros((0, 0), dtype=bool))
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        return MaskCrop(self.x + int(left), self.y + int(top), self.pixels[top:bottom, left:right])
+
+
+def crop_of_frame(frame: np.ndarray) -> MaskCrop:
+    """The trimmed crop of a full-frame mask ([H, W], true or non-zero on the object)."""
+    return MaskCrop(0, 0, np.asarray(frame) != 0).trimmed()
+
+
+@torch.inference_mode()
+def paste(probabilities: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], threshold: float) -> list[MaskCrop]:
+    """Pastes mask probabilities into box-sized crops and cuts them at a threshold.
+
+    The rule is torchvision's (``paste_masks_in_image``): the mask is padded by one, the box grown by the same ratio and
+    truncated to whole pixels, the mask resized to it bilinearly, then compared with ``>=``. Every pixel of a photo equals
+    torchvision's pasted frame at that threshold, bit for bit; what is outside the crop is below any threshold above 0.
+
+    Args:
+        probabilities: float [N, M, M] in 0..1, on any device.
+        boxes: float [N, 4], xyxy, in pixels of the photo.
+        size: (H, W) of the photo.
+        threshold: in 0..1; a pixel belongs to the object where its probability is at least this.
+
+    Returns:
+        N crops; a crop is the pasted window clipped to the photo.
+    """
+    if not len(boxes):
+        return []
+    padded, scale = expand_masks(probabilities.float()[:, None], padding=PADDING)
+    windows = expand_boxes(boxes.float(), scale).to(torch.int64).tolist()
+    pieces = [_paste_one(mask, window, size, threshold) for mask, window in zip(padded, windows)]
+    if probabilities.device.type == "cpu":
+        return [MaskCrop(x, y, pixels.numpy()) for x, y, pixels in pieces]
+    return _fetched(pieces)
+
+
+def _fetched(pieces: list[tuple[int, int, torch.Tensor]]) -> list[MaskCrop]:
+    """Crops from a GPU, all in one copy."""
+    flat = torch.cat([pixels.flatten() for _, _, pixels in pieces]).cpu().numpy()
+    parts = np.split(flat, np.cumsum([pixels.numel() for _, _, pixels in pieces])[:-1])
+    return [MaskCrop(x, y, part.reshape(pixels.shape)) for (x, y, pixels), part in zip(pieces, parts)]
+
+
+def _paste_one(
+    mask: torch.Tensor, window: list[int], size: tuple[int, int], threshold: float
+) -> tuple[int, int, torch.Tensor]:
+    x1, y1, x2, y2 = window
+    width, height = max(x2 - x1 + 1, 1), max(y2 - y1 + 1, 1)
+    left, right = max(x1, 0), min(x2 + 1, size[1])
+    top, bottom = max(y1, 0), min(y2 + 1, size[0])
+    if left >= right or top >= bottom:
+        return min(left, size[1]), min(top, size[0]), torch.zeros((0, 0), dtype=torch.bool, device=mask.device)
+    resized = F.interpolate(mask[None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
+    return left, top, resized[top - y1 : bottom - y1, left - x1 : right - x1] >= threshold

@@ -1,0 +1,242 @@
+"""The three steps through the network. None changes it, so threads can share it.
+
+Each repeats what torchvision's ``GeneralizedRCNN.forward`` does in evaluation mode, with its own parts, cut where a request
+has settings: ``encode`` (photo to features and proposals), ``detect`` (boxes, labels, scores), ``segment`` (28 x 28 masks).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import concat_box_prediction_layers
+from torchvision.models.detection.transform import resize_boxes
+from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops import boxes as box_ops
+
+from maskbridge.adapter.images import as_float
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the trunk makes of photos of one padded shape; all that the heads need.
+
+    Attributes:
+        levels: float [B, C, h, w] by level name, as the heads pool them.
+        proposals: B tensors of float [P, 4], xyxy, in pixels of the network's input.
+        input_sizes: B sizes (h, w) of the photos in the network's input, without padding.
+        sizes: B sizes (H, W) of the photos.
+    """
+
+    levels: dict[str, torch.Tensor]
+    proposals: list[torch.Tensor]
+    input_sizes: list[Size]
+    sizes: list[Size]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.levels.values())).device
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of one photo: ``boxes`` float [N, 4] in pixels of the photo, ``input_boxes`` the same in pixels of the
+    network's input, ``labels`` int64 [N], ``scores`` float [N] falling."""
+
+    boxes: torch.Tensor
+    input_boxes: torch.Tensor
+    labels: torch.Tensor
+    scores: torch.Tensor
+
+
+def input_size(network: MaskRCNN, size: Size) -> Size:
+    """The (h, w) that a photo of ``size`` is resized to: torchvision's rule, but never less than a pixel."""
+    transform = network.transform
+    if transform.fixed_size is not None:
+        return transform.fixed_size[1], transform.fixed_size[0]
+    scale = min(transform.min_size[-1] / min(size), transform.max_size / max(size))
+    return max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)
+
+
+def padded_size(network: MaskRCNN, size: Size) -> Size:
+    """The (h, w) of the network's input for a photo of ``size``; only photos of one padded size share a batch."""
+    step = network.transform.size_divisible
+    height, width = input_size(network, size)
+    return -(-height // step) * step, -(-width // step) * step
+
+
+def encode(
+    network: MaskRCNN, images: Sequence[torch.Tensor], device: torch.device, autocast: torch.dtype | None = None
+) -> Features:
+    """Trunk and proposals, for images ([3, H, W] of `images.read`) of one padded size."""
+    sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+    input_sizes = [input_size(network, size) for size in sizes]
+    shape = (len(images), 3, *padded_size(network, sizes[0]))
+    batch = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+    for place, image, (height, width) in zip(batch, images, input_sizes):
+        place[:, :height, :width] = _resized(network, image.to(device), (height, width))
+    with _autocast(device, autocast):
+        levels = network.backbone(batch)
+        objectness, deltas = network.rpn.head(list(levels.values()))
+    proposals = _proposals(network, batch, input_sizes, levels, objectness, deltas)
+    # Pooling reads planes: one copy here spares one in each head.
+    planes = {name: level.float().contiguous() for name, level in levels.items()}
+    return Features(planes, proposals, input_sizes, sizes)
+
+
+def detect(
+    network: MaskRCNN,
+    features: Features,
+    *,
+    score_threshold: float,
+    classes: torch.Tensor | None,
+    max_detections: int,
+    autocast: torch.dtype | None = None,
+) -> list[Detections]:
+    """Box head and selection: torchvision's ``postprocess_detections``, with the class filter before the top-k.
+
+    Args:
+        network: the network.
+        features: of `encode`.
+        score_threshold: detections with a score above it are kept.
+        classes: bool [num_classes], False for classes whose scores count as 0; None for all.
+        max_detections: most detections for a photo.
+        autocast: the dtype of the head's arithmetic, None for float32.
+    """
+    scores, deltas = _box_head(network, features, features.proposals, autocast)
+    boxes = network.roi_heads.box_coder.decode(deltas, features.proposals)
+    counts = [len(proposals) for proposals in features.proposals]
+    return [
+        _select(network, *parts, score_threshold, classes, max_detections)
+        for parts in zip(torch.split(boxes, counts), torch.split(scores, counts), features.input_sizes, features.sizes)
+    ]
+
+
+def classify(
+    network: MaskRCNN, features: Features, input_boxes: Sequence[torch.Tensor], autocast: torch.dtype | None = None
+) -> list[torch.Tensor]:
+    """The box head's class probabilities for given boxes: for each photo float [N, num_classes]."""
+    scores, _ = _box_head(network, features, list(input_boxes), autocast)
+    return list(torch.split(scores, [len(boxes) for boxes in input_boxes]))
+
+
+def segment(
+    network: MaskRCNN,
+    features: Features,
+    input_boxes: Sequence[torch.Tensor],
+    labels: Sequence[torch.Tensor],
+    autocast: torch.dtype | None = None,
+) -> list[torch.Tensor]:
+    """The mask head for given boxes (in pixels of the input) and labels: for each photo float [N, 28, 28] in 0..1."""
+    heads, counts = network.roi_heads, [len(boxes) for boxes in input_boxes]
+    device = features.device
+    if not sum(counts):
+        return [torch.zeros((0, 28, 28), device=device) for _ in counts]
+    with _autocast(device, autocast):
+        pooled = _pooled(heads.mask_roi_pool, features, list(input_boxes))
+        logits = heads.mask_predictor(heads.mask_head(pooled))
+    chosen = logits[torch.arange(len(logits), device=device), torch.cat(list(labels))]
+    return list(torch.split(chosen.float().sigmoid(), counts))
+
+
+def to_input(boxes: torch.Tensor, features: Features, photo: int) -> torch.Tensor:
+    """Boxes in pixels of a photo, as boxes in pixels of the network's input."""
+    return resize_boxes(boxes, list(features.sizes[photo]), list(features.input_sizes[photo]))
+
+
+def _resized(network: MaskRCNN, image: torch.Tensor, size: Size) -> torch.Tensor:
+    """torchvision's normalisation and resizing of one photo, in the place of its float copy."""
+    transform = network.transform
+    mean, std = (
+        torch.tensor(values, device=image.device)[:, None, None] for values in (transform.image_mean, transform.image_std)
+    )
+    normal = as_float(image).sub_(mean).div_(std)
+    return F.interpolate(normal[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def _proposals(
+    network: MaskRCNN,
+    batch: torch.Tensor,
+    input_sizes: list[Size],
+    levels: dict[str, torch.Tensor],
+    objectness: list[torch.Tensor],
+    deltas: list[torch.Tensor],
+) -> list[torch.Tensor]:
+    # The anchors take the dtype of the levels and keep it; under autocast that would round them to 8 bits for good.
+    grids = [batch.new_empty(1).expand(1, 1, *level.shape[-2:]) for level in levels.values()]
+    anchors = network.rpn.anchor_generator(ImageList(batch, input_sizes), grids)
+    counts = [level[0].numel() for level in objectness]
+    flat_objectness, flat_deltas = concat_box_prediction_layers(
+        [level.float() for level in objectness], [level.float() for level in deltas]
+    )
+    boxes = network.rpn.box_coder.decode(flat_deltas, anchors).view(len(batch), -1, 4)
+    proposals, _ = network.rpn.filter_proposals(boxes, flat_objectness, input_sizes, counts)
+    return proposals
+
+
+def _box_head(
+    network: MaskRCNN, features: Features, boxes: list[torch.Tensor], autocast: torch.dtype | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    heads = network.roi_heads
+    with _autocast(features.device, autocast):
+        pooled = _pooled(heads.box_roi_pool, features, boxes)
+        logits, deltas = heads.box_predictor(heads.box_head(pooled))
+    return F.softmax(logits.float(), -1), deltas.float()
+
+
+def _pooled(pool: MultiScaleRoIAlign, features: Features, boxes: list[torch.Tensor]) -> torch.Tensor:
+    """RoIAlign of each box. torchvision's runs on one CPU thread, so boxes are shared out here; the values are the same."""
+    threads = torch.get_num_threads()
+    if features.device.type != "cpu" or threads == 1 or sum(map(len, boxes)) < 4 * threads:
+        return pool(features.levels, boxes, features.input_sizes)
+
+    @torch.inference_mode()
+    def pool_part(photo: int, part: torch.Tensor) -> torch.Tensor:
+        only = [part if place == photo else part[:0] for place in range(len(boxes))]
+        return pool(features.levels, only, features.input_sizes)
+
+    parts = [(photo, part) for photo, of_photo in enumerate(boxes) for part in of_photo.chunk(threads)]
+    with ThreadPoolExecutor(threads) as workers:
+        return torch.cat(list(workers.map(pool_part, *zip(*parts))))
+
+
+def _select(
+    network: MaskRCNN,
+    boxes: torch.Tensor,
+    scores: torch.Tensor,
+    input_size: Size,
+    size: Size,
+    score_threshold: float,
+    classes: torch.Tensor | None,
+    max_detections: int,
+) -> Detections:
+    boxes = box_ops.clip_boxes_to_image(boxes, list(input_size))
+    keep = scores > score_threshold
+    keep[:, 0] = False  # the background
+    if classes is not None:
+        keep &= classes
+    rows, labels = torch.where(keep)
+    boxes, scores = boxes[rows, labels], scores[rows, labels]
+    large = box_ops.remove_small_boxes(boxes, min_size=1e-2)
+    boxes, scores, labels = boxes[large], scores[large], labels[large]
+    best = box_ops.batched_nms(boxes, scores, labels, network.roi_heads.nms_thresh)[:max_detections]
+    boxes = boxes[best]
+    in_photo = resize_boxes(boxes, list(input_size), list(size))
+    return Detections(in_photo, boxes, labels[best], scores[best])
+
+
+@contextlib.contextmanager
+def _autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        yield

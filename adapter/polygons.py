@@ -1,0 +1,98 @@
+"""Masks to polygons and back, along the edges of the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from maskbridge.adapter.coco import decode_polygons, polygon_iou
+from maskbridge.adapter.masks import MaskCrop
+
+MIN_IOU = 0.95
+MAX_POINTS = 250
+
+
+def to_polygons(
+    crop: MaskCrop, *, max_points: int = MAX_POINTS, min_iou: float = MIN_IOU, min_area: int = 1
+) -> list[np.ndarray]:
+    """The outlines of a mask: one polygon for each of its connected parts, largest first.
+
+    Polygons run along the edges of the pixels (a one-pixel mask is a square of side 1), not through their centres as
+    OpenCV's contours do. Holes are filled, since a polygon has none. Each is simplified (Douglas-Peucker) to at most
+    ``max_points`` points, but never below ``min_iou`` with its part, holes filled: the IoU wins over the budget, so
+    ``max_points=0`` gives the fewest points found with that IoU.
+
+    Args:
+        crop: the mask.
+        max_points: the most points a polygon should have.
+        min_iou: the least IoU of a polygon with its part, in 0..1, as COCO's rasteriser measures it.
+        min_area: parts with fewer pixels, holes filled, are left out.
+
+    Returns:
+        float64 [K, 2] arrays of points (x, y), in pixels of the photo, without repeating the first point.
+
+    Example:
+        >>> to_polygons(MaskCrop(10, 20, np.ones((2, 3), dtype=bool)))[0].tolist()
+        [[10.0, 20.0], [10.0, 22.0], [13.0, 22.0], [13.0, 20.0]]
+    """
+    found = []
+    for part, x, y in _filled_parts(crop.pixels):
+        area = int(np.count_nonzero(part))
+        if area >= min_area:
+            place = np.array([crop.x + x, crop.y + y])
+            found.append((area, _simplify(part, max_points, min_iou) + place))
+    return [polygon for _, polygon in sorted(found, key=lambda pair: -pair[0])]
+
+
+def from_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> MaskCrop:
+    """The mask of one object drawn as polygons ([K, 2] points xy, in pixels), by COCO's rasteriser, clipped to ``size``.
+
+    Raises:
+        AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
+    """
+    return decode_polygons([np.asarray(polygon, dtype=np.float64).ravel().tolist() for polygon in polygons], size)
+
+
+def _filled_parts(pixels: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
+    """The connected parts of a mask, holes filled, each as its own bool window with the window's place."""
+    parts = []
+    contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for contour in contours:
+        x, y, width, height = cv2.boundingRect(contour)
+        window = np.zeros((height, width), dtype=np.uint8)
+        cv2.drawContours(window, [contour], 0, 1, cv2.FILLED, offset=(-x, -y))
+        parts.append((window.astype(bool), x, y))
+    return parts
+
+
+def _outline(part: np.ndarray) -> np.ndarray:
+    """The edge of a connected part, in half pixels: int32 [K, 1, 2].
+
+    The mask is drawn at twice its size plus one, so that OpenCV's contour through the centres of the outermost small
+    pixels runs along the edges of the large ones.
+    """
+    doubled = cv2.resize(part.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    doubled = cv2.copyMakeBorder(doubled, 0, 1, 0, 1, cv2.BORDER_CONSTANT, value=0)
+    lattice = cv2.dilate(doubled, np.ones((2, 2), dtype=np.uint8), anchor=(1, 1))
+    contours, _ = cv2.findContours(lattice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return max(contours, key=cv2.contourArea)
+
+
+def _simplify(part: np.ndarray, max_points: int, min_iou: float) -> np.ndarray:
+    outline = _outline(part)
+
+    def polygon(tolerance: float) -> np.ndarray:
+        simple = cv2.approxPolyDP(outline, tolerance, True) if tolerance else outline
+        return simple[:, 0].astype(np.float64) / 2
+
+    # Points fall and IoU (nearly) falls as the tolerance grows: the finest polygon within the budget if it is good
+    # enough, else the coarsest that is.
+    tolerances = np.concatenate([[0], np.geomspace(0.5, max(4.0, 0.25 * max(part.shape)), 24)])
+    polygons = [polygon(tolerance) for tolerance in tolerances]
+    within = next((p for p in polygons if len(p) <= max_points), None)
+    if within is not None and len(within) >= 3 and polygon_iou(within, part) >= min_iou:
+        return within
+    good = (p for p in reversed(polygons) if len(p) >= 3 and polygon_iou(p, part) >= min_iou)
+    return next(good, polygons[0])

@@ -1,0 +1,116 @@
+"""What callers choose, checked: a wrong value is an error that says what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from maskbridge.adapter.errors import SettingsError, nearest
+
+NOT_A_CLASS = "N/A"
+"""Holes in the numbering of COCO's classes: never predicted."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a request can choose; made and checked by `MaskRCNN.settings` of `maskbridge.adapter`.
+
+    Attributes:
+        confidence_threshold: objects with a score above it are found, 0 to 1.
+        mask_threshold: pixels with a probability of at least this are in a mask, 0 to 1.
+        classes: for each label whether it may be found.
+        max_detections: most objects in a photo.
+    """
+
+    confidence_threshold: float
+    mask_threshold: float
+    classes: tuple[bool, ...]
+    max_detections: int
+
+
+def class_choices(class_names: Sequence[str]) -> list[str]:
+    """The names that can be found: without the background and the holes in COCO's numbering."""
+    return [name for name in class_names[1:] if name != NOT_A_CLASS]
+
+
+def checked_settings(
+    class_names: Sequence[str],
+    confidence_threshold: float,
+    mask_threshold: float,
+    classes: Collection[str] | None,
+    max_detections: int,
+) -> Settings:
+    """Settings of a request to a model with these class names; see `maskbridge.adapter.MaskRCNN.predict`."""
+    for name, value in (("confidence_threshold", confidence_threshold), ("mask_threshold", mask_threshold)):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+            raise SettingsError(f"{name} is a number from 0 to 1, not {value!r}")
+    if not isinstance(max_detections, int) or isinstance(max_detections, bool) or max_detections < 1:
+        raise SettingsError(f"max_detections is a whole number of 1 or more, not {max_detections!r}")
+    allowed = class_choices(class_names)
+    if isinstance(classes, str):
+        raise SettingsError(f"classes is a list of names, not one string: [{classes!r}]")
+    for name in classes or ():
+        if name not in allowed:
+            raise SettingsError(f"unknown class {name!r}: {nearest(str(name), allowed)}")
+    chosen = set(allowed if classes is None else classes)
+    flags = (False, *(name in chosen for name in class_names[1:]))
+    return Settings(float(confidence_threshold), float(mask_threshold), flags, max_detections)
+
+
+def checked_labels(labels: Sequence[str | int | None] | None, class_names: Sequence[str], count: int) -> list[int]:
+    """Class names or labels as labels, 0 where there is none (None)."""
+    if labels is None:
+        return [0] * count
+    if isinstance(labels, str) or len(labels) != count:
+        raise SettingsError(f"labels is one label for each of the {count} boxes, not {labels!r}")
+    places = {name: place for place, name in enumerate(class_names) if place and name != NOT_A_CLASS}
+    values = []
+    for label in labels:
+        if isinstance(label, str) and label not in places:
+            raise SettingsError(f"unknown class {label!r}: {nearest(label, places)}")
+        value = places[label] if isinstance(label, str) else label
+        if value is not None and value not in places.values():
+            raise SettingsError(f"labels are 1 to {len(class_names) - 1}, without holes, not {label!r}")
+        values.append(0 if value is None else int(value))
+    return values
+
+
+def checked_boxes(boxes: np.ndarray | Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
+    """Boxes (xyxy, in pixels) as float32 [N, 4]; each has some area inside the photo of ``size`` (H, W)."""
+    try:
+        array = np.array(boxes, dtype=np.float32).reshape(-1, 4) if len(boxes) else np.zeros((0, 4), np.float32)
+    except (TypeError, ValueError):
+        raise SettingsError("boxes is [N, 4]: four numbers x1, y1, x2, y2 for each") from None
+    height, width = size
+    for index, (x1, y1, x2, y2) in enumerate(array.tolist()):
+        if not np.isfinite(array[index]).all():
+            raise SettingsError(f"box {index} has a coordinate that is no finite number: {array[index].tolist()}")
+        if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
+            raise SettingsError(
+                f"box {index} {array[index].tolist()} has no area inside the photo of {width} x {height} pixels "
+                "(boxes are x1, y1, x2, y2)"
+            )
+    return array
+
+
+def checked_device(device: str | torch.device | None) -> torch.device:
+    """The device to work on: the one given, if it can be used; by default a GPU where there is one."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return found
+
+
+def checked_autocast(name: str | None) -> torch.dtype | None:
+    """The dtype of autocast by name, None for none."""
+    dtypes = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name is not None and name not in dtypes:
+        raise SettingsError(f"autocast is 'bfloat16', 'float16' or None, not {name!r}")
+    return None if name is None else dtypes[name]

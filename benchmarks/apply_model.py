@@ -1,0 +1,250 @@
+"""maskbridge against FiftyOne's own Mask R-CNN: photos per second and peak memory of ``dataset.apply_model``.
+
+    uv run python benchmarks/apply_model.py [--rounds 3] [--markdown FILE]
+
+The same network values, the same photos, the same objects kept: about 10 a photo above the threshold, out of 100 that the
+network proposes. The peer is FiftyOne's ``TorchImageModel`` with its ``InstanceSegmenterOutputProcessor``, as its model zoo
+ships ``mask-rcnn-resnet50-fpn-coco-torch``. Each measurement is a process of its own (so peak memory is its own); the two
+alternate, and medians and ranges over the rounds are printed. The values are random with a seed, so nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+BUILDER = "maskrcnn_resnet50_fpn"
+SIZES = {"640x480": ((640, 480), 12), "4000x3000": ((4000, 3000), 4)}
+KEPT = 10
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "coco-mini" / "images"
+
+
+def make_photos(folder: Path) -> None:
+    from PIL import Image
+
+    sources = sorted(SHARED.glob("*.jpg"))
+    if not sources:
+        import skimage
+
+        sources = [Path(skimage.__file__).parent / "data" / name for name in ("astronaut.png", "chelsea.png", "coffee.png")]
+    for name, (size, count) in SIZES.items():
+        (folder / name).mkdir()
+        for index in range(count):
+            photo = Image.open(sources[index % len(sources)]).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            photo.save(folder / name / f"{index:02}.jpg", quality=92)
+
+
+def threshold_for(photos: list[Path]) -> float:
+    """The confidence threshold that leaves about `KEPT` objects a photo."""
+    from seeded import LARGE, seeded
+
+    scores: list[float] = []
+    for found in seeded(BUILDER, anchors=LARGE, frozen=True).predict(photos):
+        scores += found.scores.tolist()  # type: ignore[union-attr]
+    return sorted(scores, reverse=True)[KEPT * len(photos)]
+
+
+def peer(confidence: float) -> Any:
+    """FiftyOne's own model around torchvision's network, configured as its zoo does."""
+    import fiftyone.utils.torch as fout
+    import torch
+
+    from seeded import LARGE, seeded
+
+    model = seeded(BUILDER, anchors=LARGE, frozen=True)
+    config = {
+        "model": model.network.to(memory_format=torch.contiguous_format),
+        "output_processor_cls": fout.InstanceSegmenterOutputProcessor,
+        "classes": list(model.class_names),
+        "confidence_thresh": confidence,
+    }
+    return fout.TorchImageModel(fout.TorchImageModelConfig(config))
+
+
+def measure(who: str, folder: Path, confidence: float) -> dict[str, float]:
+    """Applies a model to a fresh dataset in this process; seconds of the whole call and of its parts."""
+    import fiftyone as fo
+    import torch
+
+    from seeded import LARGE, seeded
+
+    photos = sorted(folder.glob("*.jpg"))
+    seconds = {"network": 0.0, "decoding": 0.0}
+    if who == "fiftyone":
+        model = peer(confidence)
+    else:
+        from maskbridge.plugin.model import MaskRCNNModel
+
+        model = MaskRCNNModel(seeded(BUILDER, anchors=LARGE, frozen=True), confidence_threshold=confidence)
+        time_parts(seconds)
+    warm, dataset = fo.Dataset(), fo.Dataset()
+    warm.add_samples([fo.Sample(str(photos[0]))])
+    dataset.add_samples([fo.Sample(str(photo)) for photo in photos])
+    options = {
+        "label_field": "instances",
+        "batch_size": 1,
+        "num_workers": 0,
+        "progress": False,
+    }
+    warm.apply_model(model, **options)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on, not that of building the network
+    idle = memory("VmRSS")
+    seconds.update(network=0.0, decoding=0.0)
+    start = time.perf_counter()
+    dataset.apply_model(model, **options)
+    total = time.perf_counter() - start
+    kept = sum(len(labels.detections) for labels in dataset.values("instances"))
+    rest = total - seconds["network"] - seconds["decoding"]
+    return {
+        "photos_per_second": len(photos) / total,
+        "peak_mb": memory("VmHWM"),
+        "added_mb": memory("VmHWM") - idle,
+        "kept": kept / len(photos),
+        "rest_percent": 100 * rest / total if who != "fiftyone" else float("nan"),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def memory(key: str) -> float:
+    """A figure of this process in MB: ``VmRSS`` now, ``VmHWM`` at its highest."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
+
+
+def time_parts(seconds: dict[str, float]) -> None:
+    """Adds up the time in the network's three steps and in reading photos; what is left is ours and FiftyOne's."""
+    from maskbridge.adapter import images, network
+
+    def timed(module: Any, name: str, part: str) -> None:
+        function = getattr(module, name)
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args, **keywords)
+            finally:
+                seconds[part] += time.perf_counter() - start
+
+        setattr(module, name, call)
+
+    timed(images, "read", "decoding")
+    for step in ("encode", "detect", "segment"):
+        timed(network, step, "network")
+
+
+def report(results: dict[str, dict[str, list[dict[str, float]]]], threshold: dict[str, float]) -> str:
+    def cell(rows: list[dict[str, float]], key: str, digits: int) -> str:
+        values = [row[key] for row in rows]
+        return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+    lines = ["| photos | model | photos per second | peak memory, MB | of it added by applying | objects a photo |"]
+    lines.append("|---|---|---|---|---|---|")
+    ratios = []
+    for size, of in results.items():
+        for who, rows in of.items():
+            lines.append(
+                f"| {size} | {who} | {cell(rows, 'photos_per_second', 3)} | {cell(rows, 'peak_mb', 0)} | "
+                f"{cell(rows, 'added_mb', 0)} | "
+                f"{cell(rows, 'kept', 1)} |"
+            )
+        ours, theirs = of["maskbridge"], of["fiftyone"]
+        pairs = list(zip(ours, theirs))
+        speed = [a["photos_per_second"] / b["photos_per_second"] for a, b in pairs]
+        less = [b["peak_mb"] / a["peak_mb"] for a, b in pairs]
+        less_added = [b["added_mb"] / a["added_mb"] for a, b in pairs]
+        ratios.append(
+            f"{size}: {statistics.median(speed):.2f} times as fast ({min(speed):.2f} to {max(speed):.2f}), "
+            f"1/{statistics.median(less):.1f} of the memory (1/{statistics.median(less_added):.1f} of what is added to the "
+            f"idle process); pasting, converting and writing take "
+            f"{cell(ours, 'rest_percent', 1)} % of the time (threshold {threshold[size]:.3f})."
+        )
+    return "\n".join([*lines, "", *ratios])
+
+
+def machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next(
+        (x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")),
+        platform.processor(),
+    )
+    memory_size = psutil.virtual_memory().total / 2**30
+    return f"{model}, {os.cpu_count()} cores, {memory_size:.0f} GiB, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--markdown", type=Path, help="also write the table into this file")
+    parser.add_argument(
+        "--measure",
+        nargs=3,
+        metavar=("WHO", "FOLDER", "THRESHOLD"),
+        help=argparse.SUPPRESS,
+    )
+    arguments = parser.parse_args()
+    if arguments.measure:
+        who, folder, threshold = arguments.measure
+        print("RESULT " + json.dumps(measure(who, Path(folder), float(threshold))))
+        return
+    from rich.progress import track
+
+    results: dict[str, dict[str, list[dict[str, float]]]] = {}
+    thresholds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        make_photos(Path(scratch))
+        environment = os.environ | {
+            "FIFTYONE_DATABASE_DIR": f"{scratch}/db",
+            "FIFTYONE_DO_NOT_TRACK": "true",
+            "FIFTYONE_DATABASE_VALIDATION": "false",
+        }
+        for size in arguments.sizes:
+            folder = Path(scratch) / size
+            thresholds[size] = threshold_for(sorted(folder.glob("*.jpg")))
+            of = results.setdefault(size, {"maskbridge": [], "fiftyone": []})
+            for turn in track(range(2 * arguments.rounds), description=size, transient=True):
+                who = ("maskbridge", "fiftyone")[turn % 2]
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--measure",
+                    who,
+                    str(folder),
+                    repr(thresholds[size]),
+                ]
+                done = subprocess.run(
+                    command,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    cwd=Path(__file__).parent,
+                )
+                row = next(
+                    (x for x in done.stdout.splitlines() if x.startswith("RESULT ")),
+                    None,
+                )
+                if row is None:
+                    sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+                of[who].append(json.loads(row.removeprefix("RESULT ")))
+    text = f"{machine()}, {time.strftime('%Y-%m-%d')}, {arguments.rounds} rounds: median (lowest to highest).\n\n"
+    text += report(results, thresholds)
+    print(text)
+    if arguments.markdown:
+        arguments.markdown.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

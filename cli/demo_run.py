@@ -1,0 +1,73 @@
+"""What ``maskbridge demo`` does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+
+from maskbridge.adapter import MaskbridgeError, MaskRCNN, WeightsError
+from maskbridge.adapter.drawing import draw
+
+DATASET = "maskbridge-demo"
+FIELD = "instances"
+PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "horse.png")
+"""Photos that scikit-image ships, free to use."""
+PATIENCE = 20.0
+"""Seconds that a download of the weights may take before the demo uses the bundled ones."""
+
+
+def run(out: Path, *, launch: bool = False) -> None:
+    """Makes the dataset, applies the model, writes pictures, says what was found and how to look at it."""
+    console = Console(highlight=False)
+    model = choose_model(console)
+    try:
+        os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")  # mongod 6 works; the notice only alarms
+        import fiftyone as fo
+        import skimage
+
+        from maskbridge.plugin.labels import from_detections
+        from maskbridge.plugin.model import MaskRCNNModel
+    except ImportError as error:
+        raise MaskbridgeError(
+            f"the demo needs FiftyOne and scikit-image ({error}): pip install 'maskbridge[fiftyone]' scikit-image"
+        ) from error
+    source = Path(skimage.__file__).parent / "data"
+    photos = out / "photos"
+    photos.mkdir(parents=True, exist_ok=True)
+    for name in PHOTOS:
+        shutil.copyfile(source / name, photos / name)
+    dataset = fo.Dataset(DATASET, overwrite=True, persistent=True)
+    dataset.add_samples([fo.Sample(str((photos / name).resolve())) for name in PHOTOS], progress=False)
+    applied = MaskRCNNModel(model, confidence_threshold=0.5)
+    dataset.apply_model(applied, label_field=FIELD, batch_size=2, num_workers=0)
+    dataset.compute_metadata(progress=False)
+    for sample in dataset:
+        size = (sample.metadata.height, sample.metadata.width)
+        found = from_detections(sample[FIELD], size, model.class_names)
+        picture = out / f"{Path(sample.filepath).stem}-annotated.png"
+        draw(sample.filepath, found).save(picture)
+        names = ", ".join(f"{count} {name}" for name, count in Counter(found.names).items())
+        console.print(f"  {Path(sample.filepath).name}: {names or 'nothing'}")
+    for failure in applied.failures:
+        console.print(f"  failed: {failure.path}: {failure.reason}", markup=False)
+    console.print(f"Annotated pictures: {out}", soft_wrap=True)
+    console.print(f'The FiftyOne dataset is "{DATASET}", its masks are in the field "{FIELD}". Open the App with')
+    console.print(f"  maskbridge demo --launch      or      fiftyone app launch {DATASET}", markup=False)
+    if launch:
+        fo.launch_app(dataset).wait(-1)
+
+
+def choose_model(console: Console) -> MaskRCNN:
+    """COCO's weights if they are here or can be fetched at once, else the bundled ones; says which."""
+    try:
+        model = MaskRCNN("COCO_V1", download_limit=PATIENCE)
+        console.print("Weights: COCO_V1, 80 classes.")
+    except WeightsError as error:
+        model = MaskRCNN("bundled")
+        console.print(f"COCO_V1 is not at hand: {error}", style="dim", markup=False, soft_wrap=True)
+        console.print("Weights: the small bundled ones. They find people only, and not all of them.")
+    return model

@@ -1,0 +1,33 @@
+"""The command line: ``maskbridge``. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from maskbridge.cli import demo, predict
+
+app = typer.Typer(
+    name="maskbridge",
+    help="torchvision's Mask R-CNN for people who look at images and label them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("predict")(predict.predict)
+
+
+def run() -> None:
+    """Runs a command; errors that a user can cause are one line on standard error, without a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # By name: importing the adapter here would cost every --help the seconds that torch takes.
+        if not any(base.__name__ == "MaskbridgeError" for base in type(error).__mro__):
+            raise
+        print(f"maskbridge: {error}", file=sys.stderr)
+        sys.exit(1)

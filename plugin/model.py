@@ -1,0 +1,193 @@
+"""Mask R-CNN as a model that FiftyOne's ``dataset.apply_model`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import fiftyone as fo
+import fiftyone.core.models as fom
+import fiftyone.utils.torch as fout
+import torch
+
+from maskbridge.adapter import ImageError, Instances, MaskRCNN, SettingsError
+from maskbridge.adapter import images as image_reading
+from maskbridge.adapter.settings import Settings
+from maskbridge.plugin.labels import to_detections
+
+
+@dataclass
+class ApplyConfig:
+    """What ``apply_model`` sets on a model for the time of one call, by these names."""
+
+    confidence_thresh: float | None = None
+    filter_classes: Collection[str] | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photo that could not be used: its sample's id, its path, and why."""
+
+    sample_id: str | None
+    path: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedPhoto:
+    """What the data loader's workers hand over: an image, or why there is none."""
+
+    sample_id: str | None
+    path: str | None
+    image: torch.Tensor | ImageError = field(repr=False)
+
+
+class PhotoGetItem(fout.GetItem):
+    """Reads a sample's photo in a data-loader worker; a bad photo is a value, so that the rest of its batch goes on."""
+
+    @property
+    def required_keys(self) -> list[str]:
+        return ["id", "filepath"]
+
+    def __call__(self, d: Mapping[str, Any]) -> LoadedPhoto:
+        path = d["filepath"]
+        try:
+            return LoadedPhoto(d["id"], path, image_reading.read(path))
+        except ImageError as error:
+            return LoadedPhoto(d["id"], path, error)
+
+
+class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
+    """`maskbridge.adapter.MaskRCNN` for FiftyOne: ``dataset.apply_model(MaskRCNNModel(), label_field="instances")``.
+
+    Photos of any sizes share a batch, a bad one does not take its batch with it, and thresholds and classes given to
+    ``apply_model`` (``confidence_thresh``, ``classes``) act before masks are made. Photos without objects get an empty
+    ``Detections``; photos that failed get nothing and are listed in ``failures``.
+
+    Args:
+        model: a `MaskRCNN`, or weights for one (see there).
+        confidence_threshold: objects with a score above it are found, if ``apply_model`` gives none.
+        mask_threshold: pixels with a probability of at least this are in a mask.
+        classes: names of the classes to look for, if ``apply_model`` gives none; by default all.
+        max_detections: most objects in a photo; by default the model's own (100).
+        on_error: ``"skip"`` goes on after a bad photo; ``"raise"`` raises its `ImageError`, which ``apply_model`` passes
+            on with ``skip_failures=False``.
+        **arguments: for `MaskRCNN`, where weights are given: ``device``, ``builder``, ….
+
+    Attributes:
+        failures: the photos that failed since the model was last entered (each ``apply_model`` begins anew).
+
+    Example:
+        >>> model = MaskRCNNModel("bundled", confidence_threshold=0.5)
+        >>> model.predict(image_reading.read(__import__("skimage").data.astronaut())).detections[0].label
+        'person'
+    """
+
+    def __init__(
+        self,
+        model: MaskRCNN | Any = "DEFAULT",
+        *,
+        confidence_threshold: float = 0.5,
+        mask_threshold: float = 0.5,
+        classes: Collection[str] | None = None,
+        max_detections: int | None = None,
+        on_error: Literal["skip", "raise"] = "skip",
+        **arguments: Any,
+    ) -> None:
+        if on_error not in ("skip", "raise"):
+            raise SettingsError(f"on_error is 'skip' or 'raise', not {on_error!r}")
+        if isinstance(model, MaskRCNN) and arguments:
+            raise SettingsError(f"{', '.join(arguments)}: such arguments go to the MaskRCNN that was given")
+        self.model = model if isinstance(model, MaskRCNN) else MaskRCNN(model, **arguments)
+        self.config = ApplyConfig()
+        self.failures: list[Failure] = []
+        self._on_error = on_error
+        self._chosen: dict[str, Any] = {
+            "confidence_threshold": confidence_threshold,
+            "mask_threshold": mask_threshold,
+            "classes": classes,
+            "max_detections": max_detections,
+        }
+        self._preprocess = True
+        self._settings()  # a wrong value is known now, not after the first batch
+
+    def __enter__(self) -> MaskRCNNModel:
+        self._settings()
+        self.failures = []
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        return None
+
+    @property
+    def media_type(self) -> str:
+        return "image"
+
+    @property
+    def ragged_batches(self) -> bool:
+        return False  # FiftyOne takes True to mean that only batches of one are possible
+
+    @property
+    def transforms(self) -> None:
+        return None
+
+    @property
+    def preprocess(self) -> bool:
+        return self._preprocess
+
+    @preprocess.setter
+    def preprocess(self, value: bool) -> None:
+        self._preprocess = value
+
+    @property
+    def has_collate_fn(self) -> bool:
+        return True
+
+    @staticmethod
+    def collate_fn(batch: list[LoadedPhoto]) -> list[LoadedPhoto]:
+        return batch
+
+    @property
+    def _using_gpu(self) -> bool:  # FiftyOne asks for it where pin_memory is given
+        return self.model.device.type == "cuda"
+
+    def build_get_item(self, field_mapping: Mapping[str, str] | None = None) -> PhotoGetItem:
+        return PhotoGetItem(field_mapping=field_mapping)
+
+    def predict(self, arg: Any) -> fo.Detections | None:
+        """The detections of one photo: a loaded one, or whatever `maskbridge.adapter.images.read` takes."""
+        return self.predict_all([arg])[0]
+
+    def predict_all(self, args: Sequence[Any]) -> list[fo.Detections | None]:
+        """The detections of a batch, None for a photo that failed."""
+        return [None if found is None else to_detections(found) for found in self.predict_instances(args)]
+
+    def predict_instances(self, args: Sequence[Any]) -> list[Instances | None]:
+        """Like `predict_all`, before the conversion to FiftyOne's labels."""
+        loaded = [arg if isinstance(arg, LoadedPhoto) else _loaded(arg) for arg in args]
+        found = self.model.predict_read([photo.image for photo in loaded], self._settings())
+        return [self._kept(photo, result) for photo, result in zip(loaded, found)]
+
+    def _kept(self, photo: LoadedPhoto, result: Instances | ImageError) -> Instances | None:
+        if isinstance(result, Instances):
+            return result
+        if self._on_error == "raise":
+            raise result
+        self.failures.append(Failure(photo.sample_id, photo.path, result.reason))
+        return None
+
+    def _settings(self) -> Settings:
+        chosen = dict(self._chosen)
+        if self.config.confidence_thresh is not None:
+            chosen["confidence_threshold"] = self.config.confidence_thresh
+        if self.config.filter_classes is not None:
+            chosen["classes"] = self.config.filter_classes
+        return self.model.settings(**chosen)
+
+
+def _loaded(photo: Any) -> LoadedPhoto:
+    try:
+        return LoadedPhoto(None, None, image_reading.read(photo))
+    except ImageError as error:
+        return LoadedPhoto(None, error.path, error)

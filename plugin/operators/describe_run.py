@@ -1,0 +1,82 @@
+"""``describe_run``: what made a field, how it went, and which samples failed."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from maskbridge.plugin import runs
+from maskbridge.plugin.operators import form
+
+
+class DescribeRun(foo.Operator):
+    """Shows a run's weights, settings, counts and failures, and offers the view of the samples that failed."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="describe_run",
+            label="Mask R-CNN: describe a run",
+            description="What made a field: weights, settings, counts, time, failures",
+            icon=form.ICON,
+            dynamic=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        inputs = types.Object()
+        keys = runs.keys(ctx.dataset)
+        if not keys:
+            inputs.view("none", types.Notice(label="No run of Mask R-CNN is known on this dataset"))
+            return types.Property(inputs, view=types.View(label="Describe a run"))
+        choices = types.Dropdown()
+        for key in keys:
+            choices.add_choice(key, label=key)
+        inputs.enum("run_key", choices.values(), default=keys[0], label="Run", view=choices)
+        run = runs.describe(ctx.dataset, ctx.params.get("run_key") or keys[0])
+        inputs.md(as_markdown(run), name="description")
+        if run.get("failures"):
+            inputs.bool("show_failed", default=False, label=f"Show the {run['failed']} samples that failed")
+        return types.Property(inputs, view=types.View(label="Describe a run"))
+
+    def execute(self, ctx: Any) -> None:
+        if ctx.params.get("run_key") and ctx.params.get("show_failed"):
+            run = self(ctx.dataset, ctx.params["run_key"])
+            ctx.ops.set_view(view=failed_samples(ctx.dataset, run))
+
+    def __call__(self, dataset: fo.Dataset, run_key: str) -> dict[str, Any]:
+        """All that is known of a run of a dataset.
+
+        Raises:
+            SettingsError: there is no such run.
+        """
+        return runs.describe(dataset, run_key)
+
+
+def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
+    """The view of the samples that failed in a run."""
+    return dataset.select([failure["sample_id"] for failure in run.get("failures", [])], ordered=True)
+
+
+def as_markdown(run: dict[str, Any]) -> str:
+    """A run for people."""
+    ended = run.get("ended") or run.get("seen") or time.time()
+    counts = f"{run.get('done', 0)} of {run['total']} done, {run['skipped']} skipped, {run.get('failed', 0)} failed"
+    rows = {
+        "operator": run["operator"],
+        "state": run["state"],
+        "field": f"`{run['field']}`",
+        "weights": f"{run['weights']} ({run['builder']}, fingerprint `{run['fingerprint']}`)",
+        "photos": counts,
+        "objects": run.get("objects", 0),
+        "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started"])),
+        "time": f"{ended - run['started']:.0f} s",
+    }
+    rows |= {name: value for name, value in run["request"].items() if value is not None and name not in rows}
+    lines = ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    reasons = Counter(failure["reason"] for failure in run.get("failures", []))
+    return "\n".join([*lines, "", *(f"- {count} failed: {reason}" for reason, count in reasons.most_common(10))])

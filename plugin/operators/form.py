@@ -1,0 +1,98 @@
+"""Parts that the operators' forms share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+from fiftyone.operators import types
+
+from maskbridge.adapter.library import class_names_of, entries, folder
+
+OTHER_FILE = "another file"
+ICON = "/assets/icon.svg"
+
+
+def target(ctx: Any, inputs: types.Object) -> None:
+    """Which samples: the dataset, the current view or the selected ones, with counts."""
+    inputs.view_target(
+        ctx,
+        dataset_description=f"All {len(ctx.dataset)} samples",
+        current_view_description=f"The {len(ctx.view)} samples of the current view",
+        selected_samples_description=f"The {len(ctx.selected)} selected samples",
+    )
+
+
+def weights(ctx: Any, inputs: types.Object) -> None:
+    """Which model: weights on this machine first, then those that would be downloaded, then a file."""
+    choices = types.Dropdown()
+    for entry in entries():
+        place = "on this machine" if entry.here else f"download of {entry.size / 1e6:.0f} MB"
+        choices.add_choice(entry.weights, label=f"{entry.label} ({place})")
+    choices.add_choice(OTHER_FILE, label="A .safetensors or .pth file on the server …")
+    inputs.enum("weights", choices.values(), default=first_weights(), label="Model", view=choices)
+    if ctx.params.get("weights") == OTHER_FILE:
+        path = ctx.params.get("weights_file")
+        wrong = bool(path) and not str(path).endswith((".safetensors", ".pth"))
+        inputs.str(
+            "weights_file",
+            required=True,
+            label="Weights file",
+            description=f"An absolute path, or the name of a file in {folder()}",
+            invalid=wrong,
+            error_message="Weights are .safetensors or .pth files" if wrong else "",
+        )
+
+
+def first_weights() -> str:
+    """What `weights` offers first."""
+    return entries()[0].weights
+
+
+def chosen_weights(params: Mapping[str, Any]) -> str | None:
+    """What `weights` chose."""
+    name = params.get("weights")
+    return params.get("weights_file") if name == OTHER_FILE else name
+
+
+def class_choices(name: str | None) -> list[str]:
+    """The names that weights can find; empty where they do not say."""
+    if name is None:
+        return []
+    if name in ("DEFAULT", "COCO_V1") or name.startswith("MaskRCNN_ResNet50_FPN"):
+        from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+
+        return [c for c in MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:] if c != "N/A"]
+    known = next((entry.class_names for entry in entries() if entry.weights == name), None)
+    return list(known or class_names_of(Path(name)) or ())
+
+
+def choose_classes(inputs: types.Object, names: list[str]) -> None:
+    """Which classes, out of the weights' names."""
+    view = types.AutocompleteView(allow_user_input=False, allow_duplicates=False)
+    for name in names:
+        view.add_choice(name, label=name)
+    if names:
+        inputs.list("classes", types.String(), label="Classes", description="All, if none is chosen", view=view)
+
+
+def label_fields(dataset: fo.Dataset, *kinds: type[fo.Label]) -> list[str]:
+    """The dataset's fields that hold these labels."""
+    return [name for kind in kinds for name in dataset.get_field_schema(embedded_doc_type=kind)]
+
+
+def autocomplete(values: list[str]) -> types.AutocompleteView:
+    """A text input that offers values."""
+    view = types.AutocompleteView(allow_user_input=True)
+    for value in values:
+        view.add_choice(value, label=value)
+    return view
+
+
+def show_problems(inputs: types.Object, problems: Mapping[str, str]) -> None:
+    """Names wrong values under their fields."""
+    for name, problem in problems.items():
+        if (found := inputs.properties.get(name)) is not None:
+            found.invalid, found.error_message = True, problem

@@ -1,0 +1,52 @@
+"""``stop_run``: asks a run to stop after the batch it is at, in whatever process it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from maskbridge.plugin import runs
+from maskbridge.plugin.operators import form
+
+
+class StopRun(foo.Operator):
+    """Stops a run; what it did so far stays."""
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        return foo.OperatorConfig(
+            name="stop_run",
+            label="Mask R-CNN: stop a run",
+            description="Stop a running segmentation; what it did so far stays",
+            icon=form.ICON,
+            dynamic=True,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        inputs = types.Object()
+        running = runs.keys(ctx.dataset, state="running")
+        if not running:
+            inputs.view("none", types.Notice(label="Nothing is running on this dataset"))
+        else:
+            choices = types.RadioGroup()
+            for key in running:
+                choices.add_choice(key, label=key)
+            inputs.enum("run_key", choices.values(), default=running[0], required=True, label="Run", view=choices)
+        return types.Property(inputs, view=types.View(label="Stop a run"))
+
+    def execute(self, ctx: Any) -> None:
+        if ctx.params.get("run_key"):
+            self(ctx.dataset, ctx.params["run_key"])
+            ctx.ops.notify("The run stops after the batch it is at", variant="info")
+
+    def __call__(self, dataset: fo.Dataset, run_key: str) -> None:
+        """Asks a run of a dataset to stop.
+
+        Raises:
+            SettingsError: there is no such run.
+        """
+        runs.describe(dataset, run_key)
+        runs.request_stop(dataset, run_key)

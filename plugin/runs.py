@@ -1,0 +1,87 @@
+"""What made a field: each run is kept on its dataset from its start, with what it was asked, what came of it, and failures.
+
+A run is one of FiftyOne's custom runs, so ``dataset.list_runs()`` lists it and it goes with the dataset. Its state is
+``running`` until it ends; one that was killed stays so, with the time of its last sign of life.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.odm as foo
+
+from maskbridge.adapter.errors import SettingsError, nearest
+
+METHOD = "maskbridge"
+MOST_FAILURES = 10_000
+"""Failures that are kept with a run; more are counted only, since a document in the database may not grow without end."""
+
+
+def start(dataset: fo.Dataset, operator: str, request: Mapping[str, Any], **facts: Any) -> str:
+    """Registers a run; returns its key, ``maskbridge_<field>_<time>``."""
+    field = re.sub(r"\W", "_", str(request["label_field"]))
+    stem = f"{METHOD}_{field}_{time.strftime('%Y%m%d_%H%M%S')}"
+    taken, key, number = set(dataset.list_runs()), stem, 1
+    while key in taken:
+        number += 1
+        key = f"{stem}_{number}"
+    config = dataset.init_run(
+        method=METHOD, operator=operator, request=dict(request), state="running", started=time.time(), **facts
+    )
+    dataset.register_run(key, config)
+    return key
+
+
+def update(dataset: fo.Dataset, key: str, **facts: Any) -> None:
+    """Adds what is known now to a run."""
+    config = dataset.get_run_info(key).config
+    for name, value in {"seen": time.time(), **facts}.items():
+        setattr(config, name, value)
+    dataset.update_run_config(key, config)
+
+
+def finish(dataset: fo.Dataset, key: str, state: str, failures: Sequence[Any], **facts: Any) -> None:
+    """Ends a run as ``completed``, ``stopped`` or ``failed``, with the samples that failed and why."""
+    _stops().delete_many({"dataset": dataset.name, "run": key})
+    kept = [asdict(failure) for failure in failures[:MOST_FAILURES]]
+    update(dataset, key, state=state, ended=time.time(), failed=len(failures), failures=kept, **facts)
+
+
+def describe(dataset: fo.Dataset, key: str) -> dict[str, Any]:
+    """All that is known of a run.
+
+    Raises:
+        SettingsError: the dataset has no such run of this plugin.
+    """
+    dataset.reload()
+    known = dataset.list_runs(method=METHOD)
+    if key not in known:
+        raise SettingsError(f"there is no run {key!r} on {dataset.name!r}: {nearest(key, known)}")
+    info = dataset.get_run_info(key)
+    return {name: value for name, value in info.config.serialize().items() if name not in ("type", "cls", "method")}
+
+
+def keys(dataset: fo.Dataset, *, state: str | None = None) -> list[str]:
+    """The runs of this plugin, newest first; those in a state, or all."""
+    dataset.reload()  # the run may be another process's
+    of_state = {} if state is None else {"state": state}
+    return sorted(dataset.list_runs(method=METHOD, **of_state), key=lambda key: -describe(dataset, key)["started"])
+
+
+def request_stop(dataset: fo.Dataset, key: str) -> None:
+    """Asks a run to stop; it looks after each batch, in whatever process it is."""
+    _stops().update_one({"dataset": dataset.name, "run": key}, {"$set": {"at": time.time()}}, upsert=True)
+
+
+def is_stopped(dataset: fo.Dataset, key: str) -> bool:
+    """Whether somebody asked the run to stop."""
+    return _stops().find_one({"dataset": dataset.name, "run": key}) is not None
+
+
+def _stops() -> Any:
+    return foo.get_db_conn()["maskbridge.stops"]

@@ -1,0 +1,33 @@
+"""The models of ``manifest.json`` for FiftyOne's model zoo."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from maskbridge.adapter.files import replacing
+from maskbridge.adapter.library import BUNDLED_FILE, DOWNLOADS
+from maskbridge.plugin.model import MaskRCNNModel
+
+
+def download(model_name: str, model_path: str) -> None:
+    """Puts a model's weights where FiftyOne wants them.
+
+    Raises:
+        WeightsError: they cannot be downloaded.
+    """
+    path = Path(model_path)
+    if path.name == BUNDLED_FILE.name:
+        source = BUNDLED_FILE
+    else:
+        from maskbridge.adapter.weights import fetch
+
+        source = fetch(next(name for name, (file, _) in DOWNLOADS.items() if file == path.name))
+    with replacing(path) as file:
+        shutil.copyfile(source, file)
+
+
+def load(model_name: str, model_path: str, **options: Any) -> MaskRCNNModel:
+    """A model from weights that were downloaded; options are those of `MaskRCNNModel`."""
+    return MaskRCNNModel(model_path, **options)

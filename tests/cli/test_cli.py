@@ -1,0 +1,154 @@
+"""The command line, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from maskbridge.adapter import MaskRCNN
+from maskbridge.cli.prediction_run import find_photos
+
+COMMAND = [sys.executable, "-c", "from maskbridge.cli.main import run; run()"]
+
+
+def maskbridge(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from maskbridge.cli.main import app; from typer.testing import CliRunner;"
+        "assert CliRunner().invoke(app, ['predict', '--help']).exit_code == 0;"
+        "print([name for name in ('torch', 'numpy', 'fiftyone', 'PIL') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def folder(photos: list[Path], astronaut: np.ndarray, tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "deep").mkdir(parents=True)
+    Image.fromarray(astronaut).save(folder / "astronaut.png")
+    Image.fromarray(astronaut).resize((200, 150)).save(folder / "astronaut.jpg")
+    Image.open(photos[0]).save(folder / "deep" / "000123.png")
+    (folder / "text.jpg").write_text("not a photo")
+    (folder / "notes.txt").write_text("no photo either")
+    return folder
+
+
+def test_predict(folder: Path, tmp_path: Path, bundled: MaskRCNN) -> None:
+    out = tmp_path / "out"
+    done = maskbridge("predict", folder, "-o", out, "--weights", "bundled", "--classes", "person", "--batch-size", 2)
+    assert done.returncode == 2, done.stderr
+    assert "failed: text.jpg: not an image" in done.stderr
+    assert "astronaut.png" in done.stdout
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*.png")) == [
+        "astronaut.jpg.png",
+        "astronaut.png.png",
+        "deep/000123.png",
+    ]
+    results = json.loads((out / "predictions.json").read_text())
+    expected = bundled.predict(folder / "astronaut.png", confidence_threshold=0.5)[0]
+    mine = [result for result in results if result["file_name"] == "astronaut.png"]
+    assert [result["score"] for result in mine] == expected.scores.tolist()  # type: ignore[union-attr]
+    np.testing.assert_array_equal(coco_mask.decode(mine[0]["segmentation"]), expected.frame(0))
+    assert {result["image_id"] for result in results} <= {"astronaut.png", "astronaut.jpg", "deep/000123"}
+    picture = Image.open(out / "astronaut.png.png")
+    assert picture.size == (512, 512)
+    assert (np.asarray(picture) != np.asarray(Image.open(folder / "astronaut.png"))).any(axis=2).mean() > 0.01
+
+
+def test_a_second_run_does_only_what_is_not_done(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ("predict", folder, "-o", out, "--weights", "bundled")
+    maskbridge(*arguments)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    first = (out / "predictions.json").read_bytes()
+    Image.new("RGB", (50, 50)).save(folder / "text.jpg")  # mended
+    done = maskbridge(*arguments)
+    assert done.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (out / "text.png").exists()
+    assert (out / "predictions.json").read_bytes() == first
+    maskbridge(*arguments, "--confidence", 0.01)
+    assert len(json.loads((out / "predictions.json").read_text())) > len(json.loads(first))
+    assert all(path.stat().st_mtime_ns > stamp for path, stamp in before.items()), "other settings begin anew"
+
+
+def test_killed_and_run_again_it_goes_on(photos: list[Path], tmp_path: Path) -> None:
+    folder, out, whole = tmp_path / "many", tmp_path / "out", tmp_path / "whole"
+    folder.mkdir()
+    for index in range(60):
+        (folder / f"{index:03}.jpg").symlink_to(photos[index % len(photos)])
+    arguments = ("predict", folder, "--weights", "bundled", "-o")
+    process = subprocess.Popen([*COMMAND, *map(str, arguments), str(out)], stdout=-3, stderr=-3)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("0*.png"))) < 5:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in out.glob("0*.png")}
+    journal = (out / ".maskbridge-run.jsonl").read_text().count("\n")
+    assert 4 <= journal < 60
+    assert not (out / "predictions.json").exists()
+    assert maskbridge(*arguments, out).returncode == 0
+    kept = [path for path, stamp in done.items() if path.stat().st_mtime_ns == stamp]
+    assert len(kept) >= journal - 1
+    assert maskbridge(*arguments, whole).returncode == 0
+    assert (out / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["missing.jpg"], "missing.jpg: no such file or folder"),
+        (["."], "no photos in ."),
+        (["a.png", "--weights", "bundlde"], "unknown weights 'bundlde'"),
+        (["a.png", "--weights", "bundled", "--classes", "persn"], "did you mean 'person'"),
+        (["a.png", "--weights", "bundled", "--device", "tpu"], "device 'tpu' cannot be used"),
+        (["a.png", "--confidence", "7"], "less than or equal to 1"),
+    ],
+)
+def test_errors_are_a_line_without_a_traceback(arguments: list[str], says: str, tmp_path: Path) -> None:
+    if arguments[0] == "a.png":
+        Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    done = maskbridge("predict", *arguments, "-o", "out", cwd=tmp_path, env=os.environ | {"COLUMNS": "300"})
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_photos_below_the_output_folder_are_not_predicted(tmp_path: Path) -> None:
+    for name in ("a.png", "out/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / name)
+    assert [photo.name for photo in find_photos([tmp_path, tmp_path / "a.png"], tmp_path / "out")] == ["a.png"]
+
+
+def test_demo(tmp_path: Path) -> None:
+    import fiftyone as fo
+
+    environment = os.environ | {"MASKBRIDGE_HOME": str(tmp_path / "home"), "TORCH_HOME": str(tmp_path / "torch")}
+    environment["https_proxy"] = "http://127.0.0.1:9"
+    done = maskbridge("demo", "-o", tmp_path / "demo", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "COCO_V1 is not at hand" in done.stdout
+    assert "astronaut.png: 2 person" in done.stdout
+    assert (tmp_path / "demo" / "astronaut-annotated.png").exists()
+    dataset = fo.load_dataset("maskbridge-demo")
+    assert dataset.count("instances.detections.mask") >= 2
+    assert maskbridge("demo", "-o", tmp_path / "demo", env=environment).returncode == 0, "again, over the first"

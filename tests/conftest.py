@@ -1,0 +1,86 @@
+"""What tests share: photos, the small model, a mongod of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# FiftyOne reads these when it is first imported. A database folder of its own keeps tests away from people's data.
+_DATABASE = tempfile.mkdtemp(prefix="maskbridge-tests-")
+os.environ.update(
+    FIFTYONE_DATABASE_DIR=_DATABASE,
+    FIFTYONE_DO_NOT_TRACK="true",
+    FIFTYONE_DATABASE_VALIDATION="false",
+    FIFTYONE_PLUGINS_DIR=f"{_DATABASE}/plugins",
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+# The plugin as a symbolic link, one of the ways in which people install it.
+(Path(_DATABASE) / "plugins").mkdir()
+(Path(_DATABASE) / "plugins" / "maskbridge").symlink_to(ROOT)
+
+
+def pytest_report_header() -> str:
+    found = "found" if (SHARED / "coco-mini").is_dir() else "NOT found: photos that scikit-image ships are used instead"
+    return f"shared/coco-mini: {found}"
+
+
+def pytest_unconfigure() -> None:
+    if "fiftyone.core.odm.database" in sys.modules:
+        service = sys.modules["fiftyone.core.odm.database"]._db_service  # mongod, which would abort without its files
+        if service is not None:
+            service.stop()
+    shutil.rmtree(_DATABASE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Path]:
+    """Real photos of several sizes, people among them: coco-mini's where it is at hand, else scikit-image's."""
+    if (SHARED / "coco-mini").is_dir():
+        listing = json.loads((SHARED / "coco-mini" / "instances.json").read_text())
+        people = {a["image_id"] for a in listing["annotations"] if a["category_id"] == 1}
+        chosen = [image for image in listing["images"] if image["id"] in people][:8]
+        return [SHARED / "coco-mini" / "images" / image["file_name"] for image in chosen]
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    return [folder / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "camera.png")]
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """A photo of a person whom the bundled weights find."""
+    import skimage
+
+    return np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Any:
+    """The bundled model; calls do not change it, so all tests share one."""
+    from maskbridge.adapter import MaskRCNN
+
+    return MaskRCNN("bundled")
+
+
+@pytest.fixture
+def dataset(photos: list[Path]) -> Iterator[Any]:
+    """An empty FiftyOne dataset on a real mongod, deleted after the test."""
+    import fiftyone as fo
+
+    dataset = fo.Dataset()
+    yield dataset
+    if not dataset.deleted:
+        dataset.delete()

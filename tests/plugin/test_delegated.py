@@ -1,0 +1,87 @@
+"""Delegated runs, by a real ``fiftyone delegated launch`` process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import pytest
+from fiftyone.operators.delegated import DelegatedOperationService
+
+from maskbridge.plugin import runs
+
+URI = "@maskbridge/maskbridge/segment_instances"
+COUNT = 120
+
+
+@pytest.fixture
+def many(dataset: fo.Dataset, photos: list[Path], tmp_path: Path) -> fo.Dataset:
+    for index in range(COUNT):
+        (tmp_path / f"{index:03}.jpg").symlink_to(photos[index % len(photos)])
+    dataset.add_samples([fo.Sample(str(path)) for path in sorted(tmp_path.glob("*.jpg"))], progress=False)
+    dataset.persistent = True
+    return dataset
+
+
+@contextmanager
+def launched() -> Iterator[subprocess.Popen[bytes]]:
+    """The process that runs queued operations."""
+    program = Path(sys.executable).with_name("fiftyone")
+    process = subprocess.Popen([str(program), "delegated", "launch"], start_new_session=True, stdout=-3, stderr=-3)
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 150) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
+    return found
+
+
+def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
+    operator = foo.get_operator(URI)
+    operator(many, "undisturbed", weights="bundled", progress=False)
+    queued = operator(many, "found", weights="bundled", delegate=True)
+    assert queued.delegated
+    with launched() as process:
+        wait_for(lambda: many.count("found") > 10 if many.has_field("found") else (many.reload(), False)[1])
+        os.killpg(process.pid, signal.SIGKILL)
+    done = many.count("found")
+    assert 10 < done < COUNT, "the run was over before it was killed"
+    killed = runs.describe(many, runs.keys(many)[0])
+    assert killed["state"] == "running", "a killed run leaves a trace"
+
+    again = operator(many, "found", weights="bundled", existing="skip", delegate=True)
+    service, progress = DelegatedOperationService(), []
+
+    def ended() -> bool:
+        operation = service.get(again.result["id"])
+        if operation.status is not None and operation.status.progress not in (None, *progress[-1:]):
+            progress.append(operation.status.progress)
+        assert operation.run_state != "failed", operation.result
+        return operation.run_state == "completed"
+
+    with launched():
+        wait_for(ended)
+    many.reload()
+    report = runs.describe(many, runs.keys(many)[0])
+    assert (report["state"], report["total"], report["skipped"]) == ("completed", COUNT - done, done)
+    assert len(progress) > 3, "the Runs page saw it move"
+    for found, expected in zip(many.values("found"), many.values("undisturbed")):
+        assert [(d.label, d.confidence, d.bounding_box) for d in found.detections] == [
+            (d.label, d.confidence, d.bounding_box) for d in expected.detections
+        ]

@@ -1,0 +1,78 @@
+"""The project's own rules: examples run, arrows hold, the code is clean, the README's commands are what CI runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import maskbridge.adapter
+import maskbridge.backend
+import maskbridge.cli
+import maskbridge.plugin
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = (maskbridge.adapter, maskbridge.backend, maskbridge.cli, maskbridge.plugin)
+MODULES = [module.name for room in ROOMS for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["ruff", "format", "--check", "."], ["ruff", "check", "."], ["lint-imports"]],
+    ids=["format", "lint", "arrows"],
+)
+def test_clean(command: list[str]) -> None:
+    program = Path(sys.executable).with_name(command[0])
+    done = subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_types(tmp_path: Path) -> None:
+    """mypy does not follow an editable install: it checks a copy of the tree, laid out as it is installed."""
+    package = tmp_path / "maskbridge"
+    package.mkdir()
+    for room in ROOMS:
+        name = room.__name__.split(".")[1]
+        (package / name).symlink_to(ROOT / name)
+    packages = [argument for room in ROOMS for argument in ("-p", room.__name__)]
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), *packages]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_are_short() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for room in ROOMS for path in Path(room.__path__[0]).rglob("*.py")}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
+
+
+def test_the_readme_names_the_two_commands_and_ci_runs_the_second() -> None:
+    commands = re.findall(r"^pip install uv && uv run [^`#\n]+$", (ROOT / "README.md").read_text(), flags=re.M)
+    assert commands == ["pip install uv && uv run maskbridge demo", "pip install uv && uv run pytest"]
+    assert commands[1] in (ROOT / ".ci" / "run").read_text()
+
+
+def test_all_packages_are_listed() -> None:
+    block = re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), flags=re.M | re.S)
+    assert block is not None
+    listed = re.findall(r'"([^"]+)"', block.group(1))
+    found = {
+        "maskbridge." + ".".join(path.parent.relative_to(ROOT).parts)
+        for room in ROOMS
+        for path in Path(room.__path__[0]).rglob("__init__.py")
+    }
+    assert set(listed) == found
+
+
+def test_the_bundled_weights_are_small() -> None:
+    assert (ROOT / "adapter" / "data" / "person-tiny.safetensors").stat().st_size < 10e6
