@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from maskbridge.adapter.builders import build, load_state
 from maskbridge.adapter.errors import ImageError, SettingsError
 from maskbridge.adapter.images import Photo
 from maskbridge.adapter.instances import Instances
-from maskbridge.adapter.masks import paste
+from maskbridge.adapter.masks import MaskCrop, paste
 from maskbridge.adapter.settings import (
     Settings,
     checked_autocast,
@@ -132,20 +133,22 @@ class MaskRCNN:
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
+        masks: bool = True,
     ) -> Settings:
-        """Checks what a request chooses. For the meaning see `predict`.
+        """Checks what a request chooses. For the meaning see `predict`; without ``masks`` only boxes are found, as exact.
 
         Raises:
             SettingsError: a value is out of range, or a class is unknown (the nearest is named).
         """
         heads = self.network.roi_heads
-        return checked_settings(
+        settings = checked_settings(
             self.class_names,
             heads.score_thresh if confidence_threshold is None else confidence_threshold,
             mask_threshold,
             classes,
             heads.detections_per_img if max_detections is None else max_detections,
         )
+        return replace(settings, masks=masks)
 
     def predict(
         self,
@@ -228,7 +231,7 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def detect(self, features: net.Features, settings: Settings) -> list[Instances]:
-        """The objects of encoded photos: box head, selection, and the mask head for what is kept."""
+        """The objects of encoded photos: box head, selection, and (where wanted) the mask head for what is kept."""
         found = net.detect(
             self.network,
             features,
@@ -237,18 +240,24 @@ class MaskRCNN:
             max_detections=settings.max_detections,
             autocast=self._autocast,
         )
-        input_boxes, labels = [d.input_boxes for d in found], [d.labels for d in found]
-        masks = net.segment(self.network, features, input_boxes, labels, self._autocast)
+        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(photo.scores) for photo in found]
+        if settings.masks:
+            input_boxes, labels = [photo.input_boxes for photo in found], [photo.labels for photo in found]
+            made = net.segment(self.network, features, input_boxes, labels, self._autocast)
+            masks = [
+                tuple(paste(probabilities, photo.boxes, size, settings.mask_threshold))
+                for photo, probabilities, size in zip(found, made, features.sizes)
+            ]
         return [
             Instances(
                 size=size,
                 boxes=photo.boxes.cpu().numpy(),
                 labels=photo.labels.cpu().numpy(),
                 class_names=self.class_names,
-                masks=tuple(paste(probabilities, photo.boxes, size, settings.mask_threshold)),
+                masks=crops,
                 scores=photo.scores.cpu().numpy(),
             )
-            for photo, probabilities, size in zip(found, masks, features.sizes)
+            for photo, crops, size in zip(found, masks, features.sizes)
         ]
 
     def segment_boxes(

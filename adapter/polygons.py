@@ -55,6 +55,12 @@ def from_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> Mask
     return decode_polygons([np.asarray(polygon, dtype=np.float64).ravel().tolist() for polygon in polygons], size)
 
 
+def has_holes(crop: MaskCrop) -> bool:
+    """Whether `to_polygons` fills a hole of the mask, which none of its polygons can tell."""
+    _, hierarchy = cv2.findContours(crop.pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    return hierarchy is not None and bool((hierarchy[0, :, 3] >= 0).any())
+
+
 def _filled_parts(pixels: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
     """The connected parts of a mask, holes filled, each as its own bool window with the window's place."""
     parts = []

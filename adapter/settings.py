@@ -23,12 +23,14 @@ class Settings:
         mask_threshold: pixels with a probability of at least this are in a mask, 0 to 1.
         classes: for each label whether it may be found.
         max_detections: most objects in a photo.
+        masks: whether masks are made; without them the mask head is not run.
     """
 
     confidence_threshold: float
     mask_threshold: float
     classes: tuple[bool, ...]
     max_detections: int
+    masks: bool = True
 
 
 def class_choices(class_names: Sequence[str]) -> list[str]:

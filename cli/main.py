@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from maskbridge.cli import demo, predict
+from maskbridge.cli import demo, predict, serve
 
 app = typer.Typer(
     name="maskbridge",
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 
 
 def run() -> None:

@@ -1,0 +1,186 @@
+"""The server's routes: Label Studio's protocol for machine-learning backends, as version 1.23 speaks it."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from maskbridge.backend.errors import PhotoError
+from maskbridge.backend.label_config import LabelConfigError, parse
+from maskbridge.backend.loading import Loading
+from maskbridge.backend.log import summary
+from maskbridge.backend.metrics import Metrics
+from maskbridge.backend.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from maskbridge.backend.service import Service
+
+log = logging.getLogger(__name__)
+
+_SETUP_WAIT = 2.0
+"""Seconds: Label Studio waits 3 for ``/setup``."""
+_ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/webhook", "/versions", "/metrics")
+
+
+def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Service]) -> Flask:
+    """The Flask app: answers at once, with predictions when ``loading`` is done."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_megabytes * 1_000_000
+    free = threading.BoundedSemaphore(settings.requests_at_once)
+
+    @app.before_request
+    def check() -> Response | None:
+        g.began = time.perf_counter()
+        if settings.basic_auth_user is None or request.path == "/health" or _is_allowed(settings):
+            return None
+        answer = jsonify(error="the backend wants the user and password of its basic auth")
+        answer.status_code, answer.headers["WWW-Authenticate"] = 401, 'Basic realm="maskbridge"'
+        return answer
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        endpoint = request.path if request.path in _ENDPOINTS else "other"
+        metrics.requests.labels(endpoint, str(response.status_code)).inc()
+        if endpoint == "/predict" and "began" in g:
+            metrics.seconds.labels("request").observe(time.perf_counter() - g.began)
+        return response
+
+    @app.get("/health")
+    def health() -> Response:
+        return jsonify(status="UP")
+
+    @app.get("/ready")
+    def ready() -> tuple[Response, int]:
+        service = loading.get()
+        return (jsonify(status="READY", model_version=service.version), 200) if service else _not_ready(loading)
+
+    @app.post("/setup")
+    def setup() -> tuple[Response, int]:
+        body = _body()
+        service = loading.get(_SETUP_WAIT)
+        if service is None:
+            return _not_ready(loading)
+        if isinstance(body.get("schema"), str):
+            service.predictor.plan(body["schema"])  # logs the labels that mean no class
+        return jsonify(model_version=service.version), 200
+
+    @app.route("/versions", methods=["GET", "POST"])
+    def versions() -> tuple[Response, int]:
+        service = loading.get()
+        return (jsonify(versions=[service.version]), 200) if service else _not_ready(loading)
+
+    @app.post("/predict")
+    def predict() -> Response:
+        body = _body()
+        tasks, label_config = _tasks(body), body.get("label_config")
+        params = body.get("params")
+        context = params.get("context") if isinstance(params, Mapping) else None
+        if not isinstance(label_config, str):
+            raise _RequestError("label_config is missing: the project's label config as a string")
+        project = str(body.get("project") or "")
+        end = time.monotonic() + settings.deadline
+        if isinstance(context, Mapping) and context.get("result") and tasks:
+            return _results([_click(loading.get(settings.deadline), tasks[0], context, label_config, project)])
+        if not free.acquire(blocking=False):
+            metrics.tasks.labels("queue_full").inc(len(tasks))
+            log.warning(
+                "%d tasks are answered empty: %d requests are being worked on", len(tasks), settings.requests_at_once
+            )
+            parse(label_config)
+            return _results([b"[]"] * len(tasks))
+        try:
+            service = loading.get(settings.deadline)
+            if service is None:
+                metrics.tasks.labels("later").inc(len(tasks))
+                return _results([b"[]"] * len(tasks))
+            return _results(service.predictor.predict(tasks, label_config, project, seconds=end - time.monotonic()))
+        finally:
+            free.release()
+
+    @app.post("/webhook")
+    def webhook() -> tuple[Response, int]:
+        action = _body().get("action")
+        if action == "START_TRAINING":
+            return jsonify(error="this backend does not train yet: use weights trained elsewhere (serve --weights)"), 501
+        return jsonify(status="ignored"), 200
+
+    @app.get("/metrics")
+    def metrics_text() -> Response:
+        return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.errorhandler(LabelConfigError)
+    @app.errorhandler(_RequestError)
+    def bad_request(error: Exception) -> tuple[Response, int]:
+        log.warning("%s: refused: %s", request.path, error)
+        return jsonify(error=str(error)), 400
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> tuple[Response, int]:
+        return jsonify(error=f"{error.code} {error.name}"), error.code or 500
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> tuple[Response, int]:
+        log.error("%s: unexpected: %s", request.path, summary(error))
+        return jsonify(error="something unexpected happened; the log says what and where"), 500
+
+    return app
+
+
+class _RequestError(Exception):
+    """A request that is not one of the protocol's."""
+
+
+def _body() -> dict[str, Any]:
+    body = request.get_json(force=True, silent=True)
+    if not isinstance(body, dict):
+        if (request.content_length or 0) > (request.max_content_length or 0):
+            raise _RequestError("the request is too large: ask for fewer tasks at once")
+        raise _RequestError("the request's body is not a JSON object")
+    return body
+
+
+def _tasks(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    tasks = body.get("tasks")
+    if not isinstance(tasks, list):
+        raise _RequestError("tasks is missing: a list of Label Studio's tasks")
+    return [task if isinstance(task, Mapping) else {} for task in tasks]
+
+
+def _click(
+    service: Service | None, task: Mapping[str, Any], context: Mapping[str, Any], label_config: str, project: str
+) -> bytes:
+    try:
+        if service is None:
+            raise PhotoError("model", "the model is not loaded yet")
+        return service.clicks.answer(task, context, label_config, project)
+    except PhotoError as error:
+        log.warning("a click in task %s: %s", task.get("id"), error)
+        return b'{"result": [], "score": 0.0}'
+
+
+def _results(results: list[bytes]) -> Response:
+    return Response(b'{"results": [' + b", ".join(results) + b"]}", content_type="application/json")
+
+
+def _not_ready(loading: Loading[Service]) -> tuple[Response, int]:
+    failure = loading.failure
+    return jsonify(status="LOADING" if failure is None else "FAILED", error=failure or "the model is being loaded"), 503
+
+
+def _is_allowed(settings: ServerSettings) -> bool:
+    """Whether the request carries the basic auth that is set; both parts are compared in constant time."""
+    scheme, _, code = request.headers.get("Authorization", "").partition(" ")
+    try:
+        given = base64.b64decode(code, validate=True) if scheme.lower() == "basic" else b""
+    except ValueError:
+        given = b""
+    password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else ""
+    return hmac.compare_digest(given, f"{settings.basic_auth_user}:{password}".encode())

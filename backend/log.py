@@ -1,0 +1,53 @@
+"""The server's log: one line an event, no tracebacks, no secrets, at any level."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Collection
+from pathlib import Path
+
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_TALKATIVE = ("httpx", "httpcore", "urllib3", "PIL", "label_studio_sdk", "label_studio_ml", "werkzeug")
+"""Loggers that would tell addresses with signatures, headers or bodies: only their warnings are let through."""
+_SECRETS = re.compile(r"(?i)\b(bearer|token|basic|authorization:?)\s+[\w.~+/=-]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]*")
+
+
+def configure(level: str, secrets: Collection[str] = ()) -> None:
+    """Sends the process's log to standard error, in one form, with these secrets taken out wherever they appear."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(OneLine(secrets))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class OneLine(logging.Formatter):
+    """Formats a record as one line: of an exception its type and place, of secrets nothing."""
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        super().__init__(_FORMAT)
+        self._secrets = [secret for secret in secrets if secret]
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"{self.formatTime(record)} {record.levelname} {record.getMessage()}"
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f": {summary(record.exc_info[1])}"
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return "".join(sign if sign.isprintable() else " " for sign in _SECRETS.sub("***", text))
+
+
+def summary(error: BaseException) -> str:
+    """What an unexpected error was and where, in one line.
+
+    Example:
+        >>> summary(ValueError("five"))
+        'ValueError: five'
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    first = (str(error).splitlines() or [""])[0][:300]
+    return f"{type(error).__name__}: {first}{place}"

@@ -1,0 +1,145 @@
+"""``maskbridge serve``: the app under gunicorn, one process with the model, threads for requests."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from ctypes import c_char
+from typing import TYPE_CHECKING, Any
+
+from maskbridge.adapter.errors import MaskbridgeError, SettingsError
+from maskbridge.backend import log as logs
+from maskbridge.backend.addresses import AddressFilter
+from maskbridge.backend.label_studio import LabelStudio
+from maskbridge.backend.loading import Loading
+from maskbridge.backend.metrics import Metrics
+from maskbridge.backend.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from maskbridge.backend.service import Service
+
+log = logging.getLogger(__name__)
+
+_GRACE = 15
+"""Seconds beyond the deadline in which requests may end after SIGTERM."""
+
+
+class ServeError(MaskbridgeError):
+    """The server ended because it cannot do its work."""
+
+
+def secrets_of(settings: ServerSettings) -> list[str]:
+    """What must not be in any log line."""
+    password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else None
+    return [secret for secret in (settings.token(), password) if secret]
+
+
+def serve(settings: ServerSettings) -> None:
+    """Serves until SIGTERM or Ctrl-C; what was accepted is answered first.
+
+    Raises:
+        SettingsError: a setting is malformed.
+        ServeError: the address is taken, or the model cannot be loaded.
+    """
+    try:
+        from gunicorn.app.base import BaseApplication
+        from gunicorn.glogging import Logger
+    except ImportError:
+        raise SettingsError(
+            "the server needs gunicorn: pip install 'maskbridge[labelstudio]' (on Windows, use Docker or WSL)"
+        ) from None
+    LabelStudio(settings.label_studio_url), AddressFilter(settings.hosts())  # malformed ones are told before the start
+    logs.configure(settings.log_level, secrets_of(settings))
+    for name, value in settings.shown().items():
+        log.info("setting %s = %s", name, value)
+    failure = multiprocessing.get_context("fork").Array(c_char, 1000)
+    server = os.getpid()
+
+    class OurLog(Logger):  # type: ignore[misc]
+        def setup(self, cfg: Any) -> None:
+            super().setup(cfg)
+            for logger in (self.error_log, self.access_log):
+                logger.handlers, logger.propagate = [], True
+            self.error_log.setLevel(logging.INFO if settings.log_level == "debug" else logging.WARNING)
+
+    class Application(BaseApplication):  # type: ignore[misc]
+        def load_config(self) -> None:
+            for name, value in {**_gunicorn_options(settings), "logger_class": OurLog}.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Flask:
+            return _app_in_worker(settings, failure)
+
+    try:
+        Application().run()
+    except SystemExit as end:
+        if os.getpid() != server:
+            raise
+        if failure.value:
+            raise ServeError(failure.value.decode(errors="replace")) from None
+        if end.code:
+            raise ServeError(
+                f"the server could not run on {settings.host}:{settings.port}; the lines above say why"
+            ) from None
+
+
+def _gunicorn_options(settings: ServerSettings) -> dict[str, Any]:
+    from gunicorn.config import KNOWN_SETTINGS
+
+    known = {setting.name for setting in KNOWN_SETTINGS}
+    grace = int(settings.deadline) + _GRACE
+    return {
+        "bind": f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}",
+        "worker_class": "gthread",
+        "workers": 1,  # one model in memory; threads share it
+        "threads": settings.requests_at_once + 16,
+        "timeout": grace,
+        "graceful_timeout": grace,
+        "keepalive": 5,
+        "proc_name": "maskbridge",
+        "worker_exit": _leave,
+        **({"control_socket_disable": True} if "control_socket_disable" in known else {}),
+    }
+
+
+def _leave(server: Any, worker: Any) -> None:
+    """Ends a worker at once when it is done: torch's threads do not let an interpreter end in peace."""
+    if os.getpid() == worker.pid:
+        logging.shutdown()
+        os._exit(0)
+
+
+def start_app(settings: ServerSettings, *, on_failure: Callable[[str], None] = lambda reason: None) -> Flask:
+    """The app, answering at once; the model is loaded in the background."""
+    from maskbridge.backend.app import make_app
+
+    metrics = Metrics()
+
+    def make() -> Service:
+        from maskbridge.backend.service import start_service
+
+        return start_service(settings, metrics)
+
+    loading = Loading(make)
+    loading.start(on_failure)
+    return make_app(settings, metrics, loading)
+
+
+def _app_in_worker(settings: ServerSettings, failure: Any) -> Flask:
+    """Called after the fork: here the threads begin. Whatever goes wrong ends the server, not only this process."""
+    from flask import Flask
+
+    def stop(reason: str) -> None:
+        failure.value = reason.encode()[:999]
+        os.kill(os.getppid(), signal.SIGTERM)
+
+    try:
+        return start_app(settings, on_failure=stop)
+    except Exception as error:
+        stop(logs.summary(error))
+        return Flask(__name__)

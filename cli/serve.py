@@ -1,0 +1,52 @@
+"""``maskbridge serve``: the Label Studio backend."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.  [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.  [default: 9090]")] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…  [default: DEFAULT]"),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Objects with a score above it are found.  [default: 0.5]")
+    ] = None,
+    mask_threshold: Annotated[
+        float | None, typer.Option(help="Pixels of at least this probability are in a mask.  [default: 0.5]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; a GPU where there is one by default.")] = None,
+    label_studio_url: Annotated[
+        str | None, typer.Option(help="Label Studio's address.  [default: http://localhost:8080]")
+    ] = None,
+    allowed_hosts: Annotated[
+        str | None, typer.Option(help="Hosts and networks with private addresses that may be asked for photos.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  [default: info]")] = None,
+) -> None:
+    """Starts the Label Studio backend.
+
+    Every setting is also read from the environment: MASKBRIDGE_PORT, MASKBRIDGE_CONFIDENCE, and so on; Label Studio's
+    token only from there, as MASKBRIDGE_LABEL_STUDIO_TOKEN. docs/label-studio.md lists all of them.
+    """
+    from maskbridge.backend.server import serve as run
+    from maskbridge.backend.settings import server_settings
+
+    run(
+        server_settings(
+            host=host,
+            port=port,
+            weights=weights,
+            confidence=confidence,
+            mask_threshold=mask_threshold,
+            device=device,
+            label_studio_url=label_studio_url,
+            allowed_hosts=allowed_hosts,
+            log_level=log_level,
+        )
+    )
