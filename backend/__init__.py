@@ -1,0 +1,16 @@
+"""The Label Studio backend: predictions for tasks, masks for clicks. Knows neither FiftyOne nor the plugin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["MaskRCNNBackend"]
+
+
+def __getattr__(name: str) -> Any:
+    # label-studio-ml is wanted by those who deploy with it only.
+    if name != "MaskRCNNBackend":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from maskbridge.backend.model import MaskRCNNBackend
+
+    return MaskRCNNBackend

@@ -143,7 +143,7 @@ class Fetcher:
         target = _target(url)
         headers = {"Host": _host(target), **headers}
         connections = self._own if trusted else self._foreign
-        with connections.stream("GET", target, headers=headers, extensions={"timeout": limits}) as response:
+        with connections.stream("GET", target, headers=list(headers.items()), extensions={"timeout": limits}) as response:
             found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             if response.status in _REDIRECTS and "location" in found:
                 self._check_login(found["location"], trusted)

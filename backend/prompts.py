@@ -1,4 +1,4 @@
-"""What a person drew with a smart tool: boxes or points, in pixels, and the label of the tool."""
+"""What a person drew with a smart tool: boxes or points, and the label of the tool."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskbridge.backend.label_config import ControlTag, LabelConfig
+from maskbridge.backend.tags.label_tag import size_of
+from maskbridge.backend.tags.rectangle_labels import box_of_rectangle
 
 
 @dataclass(frozen=True)
@@ -57,21 +59,16 @@ def _read(region: Any, config: LabelConfig) -> Prompt | None:
     labels = value.get(kind) or value.get("labels")
     label = labels[0] if isinstance(labels, list) and labels and isinstance(labels[0], str) else None
     common = {"control": control, "to_name": to_name, "place": place if isinstance(place, int) else None, "label": label}
-    sides = _numbers(value, ("x", "y", "width", "height"))
-    if kind.startswith("rectangle") and sides is not None:
-        x, y, width, height = sides
-        box = (max(x, 0.0), max(y, 0.0), min(x + width, 1.0), min(y + height, 1.0))
-        return Prompt(**common, box=box) if box[0] < box[2] and box[1] < box[3] else None
-    point = _numbers(value, ("x", "y"))
-    if kind.startswith("keypoint") and point is not None:
-        positive = region.get("is_positive", value.get("is_positive", 1))
-        return Prompt(**common, point=(point[0], point[1]), positive=positive not in (0, False, "0"))
-    return None
-
-
-def _numbers(value: Mapping[str, Any], names: Sequence[str]) -> list[float] | None:
-    """Percents as parts of 1; None unless all are finite numbers."""
-    found = [value.get(name) for name in names]
-    if not all(isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v) for v in found):
+    try:
+        if kind.startswith("rectangle"):
+            height, width = size_of(region)
+            x1, y1, x2, y2 = box_of_rectangle(value, (height, width))
+            box = (x1 / width, y1 / height, x2 / width, y2 / height)
+            return Prompt(**common, box=box) if box[0] < box[2] and box[1] < box[3] else None
+        if kind.startswith("keypoint"):
+            point = (float(value["x"]) / 100, float(value["y"]) / 100)
+            positive = region.get("is_positive", value.get("is_positive", 1)) not in (0, False, "0")
+            return Prompt(**common, point=point, positive=positive) if all(map(math.isfinite, point)) else None
+    except (KeyError, TypeError, ValueError, OverflowError):  # AnnotationError is a ValueError
         return None
-    return [float(v) / 100 for v in found]  # type: ignore[arg-type]
+    return None

@@ -60,14 +60,14 @@ def serve(settings: ServerSettings) -> None:
     failure = multiprocessing.get_context("fork").Array(c_char, 1000)
     server = os.getpid()
 
-    class OurLog(Logger):  # type: ignore[misc]
+    class OurLog(Logger):
         def setup(self, cfg: Any) -> None:
             super().setup(cfg)
             for logger in (self.error_log, self.access_log):
                 logger.handlers, logger.propagate = [], True
             self.error_log.setLevel(logging.INFO if settings.log_level == "debug" else logging.WARNING)
 
-    class Application(BaseApplication):  # type: ignore[misc]
+    class Application(BaseApplication):
         def load_config(self) -> None:
             for name, value in {**_gunicorn_options(settings), "logger_class": OurLog}.items():
                 self.cfg.set(name, value)

@@ -17,6 +17,7 @@ class RectangleLabels(LabelTag):
     """The instances' boxes, cut at the photo's edges. A rectangle that people turned decodes to the box around it.
 
     Example:
+        >>> from maskbridge.adapter import Instances
         >>> tag = RectangleLabels("label", "image", {"cat": "Cat"})
         >>> cat = Instances((10, 20), [[5, 0, 10, 5]], [1], ("__background__", "cat"), [None])
         >>> tag.encode(cat)[0]["value"]
@@ -39,17 +40,26 @@ class RectangleLabels(LabelTag):
             yield {"x": left, "y": top, **sides, "rotation": 0}, {}
 
     def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:
-        height, width = size
-        box = [float(value[side]) for side in ("x", "y", "width", "height")]
-        angle = math.radians(float(value.get("rotation") or 0))
-        if not all(map(math.isfinite, [*box, angle])) or box[2] <= 0 or box[3] <= 0:
-            raise AnnotationError(f"a rectangle is x, y, width, height in percent, not {box}")
-        x, y, across, down = (side / 100 * extent for side, extent in zip(box, (width, height, width, height)))
-        # Turned about its upper left corner.
-        corners = [(u * across, v * down) for u, v in ((0, 0), (1, 0), (1, 1), (0, 1))]
-        xs = [x + u * math.cos(angle) - v * math.sin(angle) for u, v in corners]
-        ys = [y + u * math.sin(angle) + v * math.cos(angle) for u, v in corners]
-        return [max(min(xs), 0), max(min(ys), 0), min(max(xs), width), min(max(ys), height)], None
+        return box_of_rectangle(value, size), None
+
+
+def box_of_rectangle(value: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
+    """The box (xyxy, pixels) around a rectangle of Label Studio's, which may be turned about its upper left corner; cut at
+    the edges of a photo of ``size`` (H, W).
+
+    Raises:
+        AnnotationError: it is not a rectangle with an area.
+    """
+    height, width = size
+    box = [float(value[side]) for side in ("x", "y", "width", "height")]
+    angle = math.radians(float(value.get("rotation") or 0))
+    if not all(map(math.isfinite, [*box, angle])) or box[2] <= 0 or box[3] <= 0:
+        raise AnnotationError(f"a rectangle is x, y, width, height in percent, not {box}")
+    x, y, across, down = (side / 100 * extent for side, extent in zip(box, (width, height, width, height)))
+    corners = [(u * across, v * down) for u, v in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    xs = [x + u * math.cos(angle) - v * math.sin(angle) for u, v in corners]
+    ys = [y + u * math.sin(angle) + v * math.cos(angle) for u, v in corners]
+    return [max(min(xs), 0), max(min(ys), 0), min(max(xs), width), min(max(ys), height)]
 
 
 def _percent(value: float, extent: int) -> float:

@@ -28,7 +28,7 @@ def encode(crop: MaskCrop, size: tuple[int, int]) -> bytes:
 
     Example:
         >>> encode(MaskCrop(0, 0, np.ones((1, 1), dtype=bool)), (1, 1)).hex()
-        '00000004391bf0ff80'
+        '00000004391bfc7fe0'
     """
     lengths, values = _pieces(_run_lengths(crop, size))
     choice = np.searchsorted(1 << SIZES, lengths)
