@@ -18,8 +18,16 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host, as the system's resolver gives them."""
-    return list(dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+    """The addresses of a host, as the system's resolver gives them.
+
+    Raises:
+        PhotoError: it has none.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise PhotoError("connection", f"the host {host} is not known") from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 @dataclass(frozen=True)
@@ -59,10 +67,7 @@ class AddressFilter:
         Raises:
             PhotoError: the host has no address, or one that is neither public nor listed.
         """
-        try:
-            found = list(self.resolver(host, port))
-        except (OSError, UnicodeError):
-            raise PhotoError("connection", f"the host {host} is not known") from None
+        found = list(self.resolver(host, port))
         refused = [text for text in found if not self._allows(host, text)]
         if refused or not found:
             raise PhotoError(

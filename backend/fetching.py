@@ -112,7 +112,7 @@ class Fetcher:
             found, place = self._try(url, trusted)
             if place is None:
                 return found
-            url = urljoin(url, place)
+            url = _joined(url, place)
         raise PhotoError("http", f"{shown(url)}: more than {_MOST_REDIRECTS} redirects")
 
     def _try(self, url: str, trusted: bool) -> tuple[bytes, str | None]:
@@ -192,6 +192,13 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         raise PhotoError("address", f"{shown(url)} is not an address that can be read") from None
     return parts
+
+
+def _joined(url: str, place: str) -> str:
+    try:
+        return urljoin(url, place)
+    except ValueError:
+        raise PhotoError("address", f"{shown(url)} redirects to an address that cannot be read") from None
 
 
 def _target(url: str) -> httpcore.URL:
