@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, jsonify, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from maskbridge.backend.errors import PhotoError
 from maskbridge.backend.label_config import LabelConfigError, parse
@@ -122,6 +122,11 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
         log.warning("%s: refused: %s", request.path, error)
         return jsonify(error=str(error)), 400
 
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
+        limit = f"{settings.max_request_megabytes} MB (MASKBRIDGE_MAX_REQUEST_MEGABYTES)"
+        return jsonify(error=f"the request is larger than {limit}: ask for fewer tasks at once"), 413
+
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> tuple[Response, int]:
         return jsonify(error=f"{error.code} {error.name}"), error.code or 500
@@ -139,10 +144,11 @@ class _RequestError(Exception):
 
 
 def _body() -> dict[str, Any]:
-    body = request.get_json(force=True, silent=True)
+    try:
+        body = request.get_json(force=True, silent=True)
+    except RecursionError:
+        body = None
     if not isinstance(body, dict):
-        if (request.content_length or 0) > (request.max_content_length or 0):
-            raise _RequestError("the request is too large: ask for fewer tasks at once")
         raise _RequestError("the request's body is not a JSON object")
     return body
 

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_GRACE = 15
-"""Seconds beyond the deadline in which requests may end after SIGTERM."""
-
 
 class ServeError(MaskbridgeError):
     """The server ended because it cannot do its work."""
@@ -47,8 +44,7 @@ def serve(settings: ServerSettings) -> None:
         ServeError: the address is taken, or the model cannot be loaded.
     """
     try:
-        from gunicorn.app.base import BaseApplication
-        from gunicorn.glogging import Logger
+        from maskbridge.backend.gunicorn_app import GunicornApp
     except ImportError:
         raise SettingsError(
             "the server needs gunicorn: pip install 'maskbridge[labelstudio]' (on Windows, use Docker or WSL)"
@@ -60,23 +56,8 @@ def serve(settings: ServerSettings) -> None:
     failure = multiprocessing.get_context("fork").Array(c_char, 1000)
     server = os.getpid()
 
-    class OurLog(Logger):
-        def setup(self, cfg: Any) -> None:
-            super().setup(cfg)
-            for logger in (self.error_log, self.access_log):
-                logger.handlers, logger.propagate = [], True
-            self.error_log.setLevel(logging.INFO if settings.log_level == "debug" else logging.WARNING)
-
-    class Application(BaseApplication):
-        def load_config(self) -> None:
-            for name, value in {**_gunicorn_options(settings), "logger_class": OurLog}.items():
-                self.cfg.set(name, value)
-
-        def load(self) -> Flask:
-            return _app_in_worker(settings, failure)
-
     try:
-        Application().run()
+        GunicornApp(settings, lambda: _app_in_worker(settings, failure)).run()
     except SystemExit as end:
         if os.getpid() != server:
             raise
@@ -86,32 +67,6 @@ def serve(settings: ServerSettings) -> None:
             raise ServeError(
                 f"the server could not run on {settings.host}:{settings.port}; the lines above say why"
             ) from None
-
-
-def _gunicorn_options(settings: ServerSettings) -> dict[str, Any]:
-    from gunicorn.config import KNOWN_SETTINGS
-
-    known = {setting.name for setting in KNOWN_SETTINGS}
-    grace = int(settings.deadline) + _GRACE
-    return {
-        "bind": f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}",
-        "worker_class": "gthread",
-        "workers": 1,  # one model in memory; threads share it
-        "threads": settings.requests_at_once + 16,
-        "timeout": grace,
-        "graceful_timeout": grace,
-        "keepalive": 5,
-        "proc_name": "maskbridge",
-        "worker_exit": _leave,
-        **({"control_socket_disable": True} if "control_socket_disable" in known else {}),
-    }
-
-
-def _leave(server: Any, worker: Any) -> None:
-    """Ends a worker at once when it is done: torch's threads do not let an interpreter end in peace."""
-    if os.getpid() == worker.pid:
-        logging.shutdown()
-        os._exit(0)
 
 
 def start_app(settings: ServerSettings, *, on_failure: Callable[[str], None] = lambda reason: None) -> Flask:

@@ -30,14 +30,14 @@ class Backend:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def wait_until_ready(self, seconds: float = 120) -> None:
+    def wait_until_ready(self, path: str = "/ready", auth: tuple[str, str] | None = None, seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/ready", timeout=5).status_code == 200:
+                if httpx.get(self.url + path, timeout=5, auth=auth).status_code == 200:
                     return
             assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.2)
+            time.sleep(0.05)
         raise AssertionError(self.log.read_text())
 
 

@@ -1,0 +1,426 @@
+"""The server as people run it: a real process, real requests, real photos, and everything at once."""
+
+from __future__ import annotations
+
+import base64
+import concurrent.futures
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from label_studio_checks import check_result, mask_of
+from maskbridge.adapter import MaskRCNN
+from photo_server import PhotoServer, jpeg
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><{tag} name="label" toName="image">'
+    '<Label value="{label}" predicted_values="person"/></{tag}></View>'
+)
+BRUSH = CONFIG.format(tag="BrushLabels", label="Person")
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def backend(serve: Start) -> Any:
+    started = serve(log_level="debug", fetch_seconds=4)
+    started.wait_until_ready()
+    return started
+
+
+def task(number: int, image: object) -> dict[str, Any]:
+    return {"id": number, "data": {"image": image}, "project": 1}
+
+
+def predict(url: str, tasks: list[Any], config: str = BRUSH, seconds: float = 110, **others: Any) -> list[Any]:
+    body = {"tasks": tasks, "label_config": config, "project": "1.1700000000", "params": {"context": None}, **others}
+    answer = httpx.post(f"{url}/predict", json=body, timeout=seconds)
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert len(results) == len(tasks)
+    return list(results)
+
+
+def metric(url: str, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} ([0-9.e+-]+)$", httpx.get(f"{url}/metrics").text, flags=re.M)
+    return float(found.group(1)) if found else 0.0
+
+
+def test_it_is_up_at_once_and_ready_later(serve: Start) -> None:
+    begin = time.monotonic()
+    started = serve(basic_auth_user="me", basic_auth_pass="very-secret-1", label_studio_token="token-very-secret-2")
+    started.wait_until_ready("/health", seconds=20)
+    up = time.monotonic() - begin
+    assert httpx.get(f"{started.url}/health").json() == {"status": "UP"}
+    client = httpx.Client(base_url=started.url, auth=("me", "very-secret-1"), timeout=10)
+    early = client.get("/ready")
+    if early.status_code == 503:
+        assert early.json()["status"] == "LOADING"
+        setup = client.post("/setup", json={"project": "1", "schema": BRUSH})
+        assert setup.status_code in (200, 503)
+    started.wait_until_ready(auth=("me", "very-secret-1"))
+    assert up < time.monotonic() - begin
+    version = client.post("/setup", json={"project": "1", "schema": BRUSH, "extra_params": {"a": 1}}).json()[
+        "model_version"
+    ]
+    assert re.fullmatch(r"maskrcnn_mobilenet_v2_fpn-bundled-[0-9a-f]{12}", version)
+    assert client.get("/versions").json() == client.post("/versions", json={}).json() == {"versions": [version]}
+    log = started.log.read_text()
+    assert "setting basic_auth_user = me" in log
+    assert "setting label_studio_token = **********" in log
+    assert "very-secret" not in log
+
+
+def test_basic_auth_guards_all_but_health(serve: Start) -> None:
+    started = serve(basic_auth_user="me", basic_auth_pass="pass:word-ü")
+    started.wait_until_ready("/health")
+    routes = {
+        "/ready": "GET",
+        "/setup": "POST",
+        "/predict": "POST",
+        "/webhook": "POST",
+        "/versions": "GET",
+        "/metrics": "GET",
+    }
+    for path, method in routes.items():
+        for headers in (
+            {},
+            {"Authorization": "Basic " + base64.b64encode(b"me:wrong").decode()},
+            {"Authorization": "Basic %%%"},
+            {"Authorization": "Bearer x"},
+        ):
+            assert httpx.request(method, started.url + path, headers=headers).status_code == 401
+    assert httpx.get(f"{started.url}/metrics", auth=("me", "pass:word-ü")).status_code == 200
+
+
+def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, bundled: MaskRCNN) -> None:
+    version = httpx.get(f"{backend.url}/ready").json()["model_version"]
+    url = f"{photo_server.url}/photo"
+    results = predict(backend.url, [task(number, f"{url}/{number}") for number in range(8)])
+    boxes = predict(
+        backend.url,
+        [task(number, f"{url}/{number}") for number in range(8)],
+        CONFIG.format(tag="RectangleLabels", label="human"),
+    )
+    found = 0
+    for number, (result, rectangles) in enumerate(zip(results, boxes)):
+        (expected,) = bundled.predict([photo_server.photo(number)], confidence_threshold=0.5)
+        assert result["model_version"] == version
+        assert len(result["result"]) == len(rectangles["result"]) == len(expected)
+        check_result(result["result"], {"Person"})
+        check_result(rectangles["result"], {"human"})
+        for index, (region, rectangle) in enumerate(zip(result["result"], rectangles["result"])):
+            np.testing.assert_array_equal(mask_of(region), expected.frame(index))
+            assert region["score"] == pytest.approx(float(expected.scores[index]))
+            box = expected.boxes[index]
+            assert rectangle["value"]["x"] == pytest.approx(100 * max(box[0], 0) / expected.size[1], abs=1e-4)
+            found += 1
+    assert found
+
+
+def test_turned_photos_have_the_size_that_a_browser_shows(backend: Any, astronaut: np.ndarray, bundled: MaskRCNN) -> None:
+    wide = np.pad(astronaut, ((0, 0), (0, 188), (0, 0)))
+    turned = jpeg(np.ascontiguousarray(np.rot90(wide)), orientation=6)  # a viewer turns it back
+    straight = jpeg(wide)
+    urls = ["data:image/jpeg;base64," + base64.b64encode(data).decode() for data in (turned, straight)]
+    results = predict(backend.url, [task(number, url) for number, url in enumerate(urls)])
+    for result in results:
+        region = max(result["result"], key=lambda region: region["score"])
+        assert (region["original_height"], region["original_width"]) == (512, 700)
+    first, second = (mask_of(max(result["result"], key=lambda region: region["score"])) for result in results)
+    assert (first & second).sum() / (first | second).sum() > 0.9
+
+
+def test_three_hundred_tasks_with_ten_broken(backend: Any, photo_server: PhotoServer) -> None:
+    """One request; all good tasks are answered after at most a few, no bad one stops another, memory stays flat."""
+    url = photo_server.url
+    bad = {
+        17: f"{url}/status/404", 40: f"{url}/corrupt/x", 63: f"{url}/huge/x", 99: f"{url}/drip/x", 120: "http://10.0.0.1/a.jpg",
+        150: f"{url}/text/x", 171: f"{url}/bomb/x", 202: f"{url}/silent/x", 233: None, 260: "/etc/passwd",
+    }  # fmt: skip
+    process = psutil.Process(backend.process.pid).children()[0]
+    memory = []
+    for turn in range(2):
+        tasks = [task(n, bad.get(n, f"{url}/photo/{1000 * turn + n % (300 - 200 * turn)}")) for n in range(300)]
+        tasks[233]["data"] = {"other": 1}
+        for _call in range(3):
+            begin = time.monotonic()
+            results = predict(backend.url, tasks)
+            assert time.monotonic() - begin < 90
+            if sum(result != [] for result in results) == 290:
+                break
+        assert [number for number, result in enumerate(results) if result == []] == sorted(bad)
+        for number, result in enumerate(results):
+            if number not in bad:
+                check_result(result["result"], {"Person"})
+        memory.append(process.memory_info().rss)
+    assert memory[1] < memory[0] * 1.15, memory
+    log = backend.log.read_text()
+    for number in bad:
+        assert f"task {number}: " in log
+    assert metric(backend.url, 'maskbridge_failures_total{reason="address"}') >= 2
+    assert httpx.get(f"{backend.url}/health").status_code == 200
+
+
+def test_clients_side_by_side_are_not_mixed_up(backend: Any, photo_server: PhotoServer, bundled: MaskRCNN) -> None:
+    """16 clients with photos and label configs of their own (`benchmarks/load.py` does the same for minutes)."""
+    sizes = [bundled.predict([photo_server.photo(n)], confidence_threshold=0.5)[0] for n in range(8)]
+    end = time.monotonic() + 8
+    answered = [0] * 16
+
+    def client(number: int) -> None:
+        label = f"label-{number}"
+        config = CONFIG.format(tag=("BrushLabels", "RectangleLabels", "PolygonLabels")[number % 3], label=label)
+        count = 0
+        while time.monotonic() < end:
+            which = number + 16 * count
+            (result,) = predict(backend.url, [task(which, f"{photo_server.url}/photo/{which}?client={number}")], config)
+            expected = sizes[which % 8]
+            check_result(result["result"], {label})
+            assert {(region["original_height"], region["original_width"]) for region in result["result"]} <= {expected.size}
+            if number % 3 != 2:  # polygons: one for each component
+                assert len(result["result"]) == len(expected)
+            count += 1
+        answered[number] = count
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        for future in [pool.submit(client, number) for number in range(16)]:
+            future.result()
+    assert min(answered) >= 1, answered
+
+
+def test_the_deadline_and_asking_again(serve: Start, photo_server: PhotoServer) -> None:
+    """What is done by the deadline is answered; the rest goes on and is there at once when it is asked for again."""
+    started = serve(deadline=1.5, cache_megabytes=64)
+    started.wait_until_ready()
+    tasks = [task(n, f"{photo_server.url}/photo/{n}?deadline") for n in range(60)]
+    begin = time.monotonic()
+    first = predict(started.url, tasks)
+    assert time.monotonic() - begin < 8
+    done = sum(result != [] for result in first)
+    assert 0 < done < 60
+    end = time.monotonic() + 60
+    while metric(started.url, "maskbridge_queue_length") > 0:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    before = metric(started.url, 'maskbridge_stage_seconds_count{stage="model"}')
+    begin = time.monotonic()
+    again = predict(started.url, tasks)
+    assert time.monotonic() - begin < 1.5
+    assert all(result != [] for result in again)
+    assert metric(started.url, 'maskbridge_stage_seconds_count{stage="model"}') == before == 60
+    assert [a for a, f in zip(again, first) if f != []] == [f for f in first if f != []]
+
+
+def test_a_full_queue_answers_at_once(serve: Start, photo_server: PhotoServer) -> None:
+    started = serve(queue_size=10, fetch_threads=1, deadline=20, requests_at_once=2)
+    started.wait_until_ready()
+    slow = [task(n, f"{photo_server.url}/slow/3?{n}") for n in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(predict, started.url, slow[:2]), pool.submit(predict, started.url, slow[2:])]
+        time.sleep(1)
+        begin = time.monotonic()
+        assert predict(started.url, [task(99, f"{photo_server.url}/photo/1")]) == [[]]  # two requests are being worked on
+        assert time.monotonic() - begin < 1
+        assert all(result != [] for future in working for result in future.result())
+    results = predict(started.url, [task(n, f"{photo_server.url}/photo/{n}?full") for n in range(30)])
+    assert 10 <= sum(result != [] for result in results) <= 11
+    assert metric(started.url, 'maskbridge_tasks_total{outcome="queue_full"}') >= 19
+    assert all(
+        result != [] for result in predict(started.url, [task(n, f"{photo_server.url}/photo/{n}?a") for n in range(9)])
+    )
+
+
+def test_two_projects_at_once_share_the_queue(backend: Any, photo_server: PhotoServer) -> None:
+    """A small request does not wait for the whole of a large one before it."""
+    large = [task(n, f"{photo_server.url}/photo/{n}?large") for n in range(100)]
+    small = [task(n, f"{photo_server.url}/photo/{n}?small") for n in range(2)]
+    config = CONFIG.format(tag="RectangleLabels", label="box")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        working = pool.submit(predict, backend.url, large)
+        time.sleep(0.5)
+        results = predict(backend.url, small, config)
+        assert not working.done()
+        for result in results:
+            check_result(result["result"], {"box"})
+        for result in working.result():
+            check_result(result["result"], {"Person"})
+
+
+def test_sigterm_finishes_what_was_accepted(serve: Start, photo_server: PhotoServer) -> None:
+    started = serve(deadline=30)
+    started.wait_until_ready()
+    accepted = threading.Barrier(9)
+
+    def ask(number: int) -> list[Any]:
+        tasks = [task(n, f"{photo_server.url}/photo/{n}?term={number}") for n in range(6)]
+        body = json.dumps({"tasks": tasks, "label_config": BRUSH, "project": "1", "params": {}}).encode()
+        with socket.create_connection(("127.0.0.1", int(started.url.rpartition(":")[2]))) as connection:
+            head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            accepted.wait(30)
+            answer = b""
+            while chunk := connection.recv(1 << 16):
+                answer += chunk
+        head_bytes, _, text = answer.partition(b"\r\n\r\n")
+        assert b"200 OK" in head_bytes, answer[:200]
+        return list(json.loads(text)["results"])
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        working = [pool.submit(ask, number) for number in range(8)]
+        accepted.wait(30)
+        time.sleep(0.3)
+        started.process.send_signal(signal.SIGTERM)
+        for future in working:
+            results = future.result(60)
+            assert len(results) == 6
+            assert all(result != [] for result in results)
+    assert started.process.wait(40) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b"{}", 400),
+        (b'{"tasks": 3, "label_config": "<View/>"}', 400),
+        (b'{"tasks": []}', 400),
+        (b'{"tasks": [], "label_config": "<View"}', 400),
+        (b'{"tasks": [], "label_config": "<View/>", "params": null}', 200),
+        (b'{"tasks": [null, 3, {}, {"data": null}], "label_config": "<View/>"}', 200),
+        (b'{"tasks": [{"id": "x", "data": {"image": 3}}], "label_config": "<View/>", "params": {"context": 5}}', 200),
+        (b'{"tasks": [{}], "label_config": "<View/>", "params": {"context": {"result": [1]}}}', 200),
+        (b"\xff\xfe", 400),
+        (b"[" * 100_000, 400),
+    ],
+)
+def test_odd_requests_are_answered(backend: Any, body: bytes, status: int) -> None:
+    answer = httpx.post(f"{backend.url}/predict", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert len(answer.json()["results"]) == len(json.loads(body)["tasks"])
+    else:
+        assert answer.json()["error"]
+
+
+def test_odd_routes_are_answered(backend: Any) -> None:
+    assert httpx.get(f"{backend.url}/nothing").status_code == 404
+    assert httpx.get(f"{backend.url}/predict").status_code == 405
+    assert httpx.post(f"{backend.url}/setup", content=b"x").status_code == 400
+    assert httpx.post(f"{backend.url}/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 200
+    assert httpx.post(f"{backend.url}/webhook", json={"action": "START_TRAINING"}).status_code == 501
+    with socket.create_connection(("127.0.0.1", int(backend.url.rpartition(":")[2]))) as raw:
+        raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n{")
+        assert b" 413 " in raw.recv(1000)
+    for word in ('maskbridge_requests_total{endpoint="/predict"', "maskbridge_queue_length", "maskbridge_ready 1.0"):
+        assert word in httpx.get(f"{backend.url}/metrics").text
+
+
+def test_nothing_secret_and_no_traceback_is_logged(serve: Start, photo_server: PhotoServer) -> None:
+    """At the debug level, with every way of failing."""
+    secrets = ["legacy-token-aaaabbbbccccdddd", "basic-pass-eeee", "setup-token-ffff", "Signature=gggg", "task-pass-hhhh"]
+    started = serve(
+        log_level="debug",
+        label_studio_url=photo_server.url,
+        label_studio_token=secrets[0],
+        basic_auth_user="me",
+        basic_auth_pass=secrets[1],
+        fetch_seconds=2,
+    )
+    started.wait_until_ready(auth=("me", secrets[1]))
+    with httpx.Client(base_url=started.url, auth=("me", secrets[1]), timeout=120) as client:
+        client.post("/setup", json={"project": "1", "schema": BRUSH, "access_token": secrets[2]})
+        tasks = [
+            task(1, f"{photo_server.url.replace('127.0.0.1', '127.0.0.2')}/status/500?{secrets[3]}"),
+            task(2, f"http://user:{secrets[4]}@127.0.0.3:1/a.jpg"),
+            task(3, f"{photo_server.url}/data/upload/1/a.jpg"),
+            task(4, "s3://bucket/a.jpg"),
+            task(5, f"http://127.0.0.1:1/{'x' * 9000}?{secrets[3]}"),
+        ]
+        params = {"login": "me", "password": secrets[4], "context": None}
+        answer = client.post("/predict", json={"tasks": tasks, "label_config": BRUSH, "params": params})
+        assert answer.json()["results"] == [[]] * 5
+        texts = [answer.text, client.post("/predict", content=b"{").text, client.get("/metrics").text]
+        httpx.get(started.url + "/metrics", headers={"Authorization": f"Token {secrets[0]}"})
+        with socket.create_connection(("127.0.0.1", int(started.url.rpartition(":")[2]))) as raw:
+            raw.sendall(f"GET / HTTP/1.1\r\nAuthorization Bearer {secrets[0]}\r\n\r\n".encode())
+            texts.append(raw.recv(10_000).decode())
+    texts.append(started.log.read_text())
+    for text in texts:
+        assert "Traceback" not in text
+        for secret in secrets:
+            assert secret not in text
+    assert all(line.startswith("20") for line in started.log.read_text().splitlines())
+    with_token = [path for path, headers in photo_server.seen if secrets[0] in headers.get("Authorization", "")]
+    assert set(with_token) <= {"/data/upload/1/a.jpg", "/tasks/4/resolve/?fileuri=czM6Ly9idWNrZXQvYS5qcGc%3D"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"weights": "nosuch.pth"}, "unknown weights 'nosuch.pth'"),
+        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used"),
+        ({"port": "0"}, "port (MASKBRIDGE_PORT in the environment)"),
+        ({"confidence": "2"}, "confidence (MASKBRIDGE_CONFIDENCE in the environment)"),
+        ({"label_studio_url": "host:80"}, "Label Studio's address is http(s)"),
+        ({"allowed_hosts": "10.0.0.0/99"}, "allowed host '10.0.0.0/99'"),
+        ({"basic_auth_user": "me"}, "given together"),
+    ],
+)
+def test_what_stops_the_start(serve: Start, settings: dict[str, str], reason: str) -> None:
+    started = serve(**settings)
+    assert started.process.wait(90) == 1
+    last = started.log.read_text().splitlines()[-1]
+    assert last.startswith("maskbridge: ")
+    assert reason in last
+    assert "Traceback" not in started.log.read_text()
+
+
+def test_an_address_that_is_taken(serve: Start, backend: Any) -> None:
+    started = serve(port=backend.url.rpartition(":")[2])
+    assert started.process.wait(60) == 1
+    assert "could not run on 127.0.0.1" in started.log.read_text().splitlines()[-1]
+
+
+def test_wsgi_file_of_label_studio_ml(tmp_path: Path) -> None:
+    """`label-studio-ml start` runs `python FOLDER/_wsgi.py --port …`; our file serves our app."""
+    import maskbridge.backend
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = Path(maskbridge.backend.__path__[0])
+    program = Path(os.sys.executable).with_name("label-studio-ml")  # type: ignore[attr-defined]
+    environment = {**os.environ, "MASKBRIDGE_WEIGHTS": "bundled", "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    process = subprocess.Popen(
+        [program, "start", str(folder), "--port", str(port), "--log-level", "INFO"],
+        env=environment, cwd=tmp_path, start_new_session=True,
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 90
+        while True:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/ready", timeout=5).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < end
+            time.sleep(0.3)
+        assert "-bundled-" in httpx.get(f"http://127.0.0.1:{port}/versions").json()["versions"][0]
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
