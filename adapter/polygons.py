@@ -96,9 +96,16 @@ def _simplify(part: np.ndarray, max_points: int, min_iou: float) -> np.ndarray:
     # Points fall and IoU (nearly) falls as the tolerance grows: the finest polygon within the budget if it is good
     # enough, else the coarsest that is.
     tolerances = np.concatenate([[0], np.geomspace(0.5, max(4.0, 0.25 * max(part.shape)), 24)])
-    polygons = [polygon(tolerance) for tolerance in tolerances]
-    within = next((p for p in polygons if len(p) <= max_points), None)
-    if within is not None and len(within) >= 3 and polygon_iou(within, part) >= min_iou:
-        return within
-    good = (p for p in reversed(polygons) if len(p) >= 3 and polygon_iou(p, part) >= min_iou)
-    return next(good, polygons[0])
+    if max_points >= 3:
+        within = next((p for p in map(polygon, tolerances) if len(p) <= max_points), None)
+        if within is not None and len(within) >= 3 and polygon_iou(within, part) >= min_iou:
+            return within
+    good, low, high = polygon(0), 0, len(tolerances)
+    while high - low > 1:
+        middle = (low + high) // 2
+        candidate = polygon(tolerances[middle])
+        if len(candidate) >= 3 and polygon_iou(candidate, part) >= min_iou:
+            good, low = candidate, middle
+        else:
+            high = middle
+    return good

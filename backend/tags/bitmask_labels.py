@@ -25,7 +25,7 @@ class BitmaskLabels(LabelTag):
     def _values(
         self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        if crop is not None and crop.area:
+        if crop is not None and crop.pixels.any():
             yield {"format": "bitmask", "imageDataURL": _PREFIX + base64.b64encode(_png(crop, size)).decode()}, {}
 
     def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:

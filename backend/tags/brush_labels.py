@@ -20,7 +20,7 @@ class BrushLabels(LabelTag):
     def _values(
         self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        if crop is not None and crop.area:
+        if crop is not None and crop.pixels.any():
             yield {"format": "rle", "rle": list(rle.encode(crop, size))}, {}
 
     def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:

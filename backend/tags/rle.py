@@ -54,7 +54,8 @@ def _run_lengths(crop: MaskCrop, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     rows = np.zeros((crop.pixels.shape[0], crop.pixels.shape[1] + 2), dtype=bool)
     rows[:, 1:-1] = crop.pixels
-    row, edge = np.divmod(np.flatnonzero(rows[:, 1:] != rows[:, :-1]), rows.shape[1] - 1)
+    values = rows.ravel()
+    row, edge = np.divmod(np.flatnonzero(values[1:] != values[:-1]), rows.shape[1])
     edges = (crop.y + row) * width + crop.x + edge
     # A run that reaches the right edge goes on at the left: end and begin cancel.
     joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
@@ -75,9 +76,11 @@ def _pieces(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _packed(codes: np.ndarray, bits: np.ndarray) -> bytes:
     """Numbers, each in its own count of bits (the highest first), one after the other."""
-    starts = np.cumsum(bits) - bits
-    shift = np.repeat(starts + bits - 1, bits) - np.arange(int(bits.sum()))
-    return np.packbits((np.repeat(codes, bits) >> shift & 1).astype(np.uint8)).tobytes()
+    ends = np.cumsum(bits)
+    # In the high bits of a word each, so that shifting by the place within a number brings its bit to the top.
+    words = (codes << (32 - bits)).astype(np.uint32)
+    place = np.arange(ends[-1], dtype=np.uint32) - np.repeat((ends - bits).astype(np.uint32), bits)
+    return np.packbits((np.repeat(words, bits) << place).view(np.int32) < 0).tobytes()
 
 
 def _parsed(data: bytes, expected: int) -> tuple[np.ndarray, np.ndarray]:

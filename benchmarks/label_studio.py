@@ -1,0 +1,201 @@
+"""The backend against Label Studio's own way, alternating in one run: tasks per second, run lengths, quick routes.
+
+Label Studio's example backends answer one task at a time: fetch the photo, run torchvision's model, paste full frames,
+encode each with ``label_studio_sdk.converter.brush``. Here the same network does the same photos both ways.
+
+    uv run python benchmarks/label_studio.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from label_studio_sdk.converter import brush
+from PIL import Image
+
+from maskbridge.adapter import Instances, MaskRCNN
+from maskbridge.adapter.masks import crop_of_frame
+from maskbridge.backend.tags import TAGS, rle
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+from photo_server import PhotoServer  # noqa: E402
+
+CONFIG = (
+    '<View><Image name="image" value="$image"/><BrushLabels name="label" toName="image">'
+    '<Label value="person"/></BrushLabels></View>'
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", default="bundled")
+    parser.add_argument("--tasks", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with PhotoServer(photos()) as server:
+        tasks_per_second(server, options.weights, options.tasks, options.rounds)
+    encode_times(MaskRCNN(options.weights, progress=False))
+
+
+def photos() -> list[Path]:
+    """coco-mini's, where it is at hand, else those that scikit-image ships."""
+    found = sorted((ROOT.parent / "shared" / "coco-mini" / "images").glob("*.jpg"))[:40]
+    if found:
+        return found
+    import skimage
+
+    folder = Path(skimage.__file__).parent / "data"
+    return [folder / name for name in ("astronaut.png", "camera.png", "coffee.png", "chelsea.png", "rocket.jpg")]
+
+
+def tasks_per_second(server: PhotoServer, weights: str, count: int, rounds: int) -> None:
+    with _backend(weights) as url:
+        theirs = OneByOne(weights)
+        found: dict[str, list[float]] = {"ours": [], "theirs": []}
+        for turn in range(rounds + 1):
+            tasks = [{"id": n, "data": {"image": f"{server.url}/photo/{n}?turn={turn}"}} for n in range(count)]
+            for name, answer in (("ours", partial(_post, f"{url}/predict")), ("theirs", theirs.predict)):
+                begin = time.perf_counter()
+                assert len(answer(tasks)) == count
+                if turn:  # the first round warms up
+                    found[name].append(count / (time.perf_counter() - begin))
+        ratios = [ours / other for ours, other in zip(found["ours"], found["theirs"])]
+        ours, other = _spread(found["ours"]), _spread(found["theirs"])
+        print(f"tasks per second: ours {ours}, one by one {other}, ratio {_spread(ratios)}", flush=True)
+        quick_routes(url, server)
+
+
+@contextmanager
+def _backend(weights: str) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"MASKBRIDGE_WEIGHTS": weights, "MASKBRIDGE_ALLOWED_HOSTS": "127.0.0.0/8", "MASKBRIDGE_DEADLINE": "900"}
+    command = [Path(sys.executable).with_name("maskbridge"), "serve", "--port", str(port), "--log-level", "error"]
+    process = subprocess.Popen(command, env={**os.environ, **settings})
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while _status(f"{url}/ready") != 200:
+            time.sleep(0.2)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def quick_routes(url: str, server: PhotoServer) -> None:
+    """``/health`` and ``/setup`` while predictions run."""
+    tasks = [{"id": n, "data": {"image": f"{server.url}/photo/{n}?quick"}} for n in range(60)]
+    work = threading.Thread(target=_post, args=(f"{url}/predict", tasks))
+    work.start()
+    time.sleep(0.5)
+    times: dict[str, list[float]] = {"/health": [], "/setup": []}
+    while work.is_alive():
+        for path, body in (("/health", None), ("/setup", {"project": "1", "schema": CONFIG})):
+            begin = time.perf_counter()
+            request = urllib.request.Request(url + path, data=None if body is None else json.dumps(body).encode())
+            urllib.request.urlopen(request, timeout=10).read()
+            times[path].append(1000 * (time.perf_counter() - begin))
+        time.sleep(0.02)
+    for path, found in times.items():
+        median, worst = statistics.median(found), max(found)
+        print(f"{path} while predictions run: median {median:.1f} ms, worst {worst:.1f} ms of {len(found)}")
+
+
+class OneByOne:
+    """Label Studio's own way, with torchvision's forward and the SDK's run lengths."""
+
+    def __init__(self, weights: str) -> None:
+        model = MaskRCNN(weights, progress=False)
+        self._network = model.network.eval().to(memory_format=torch.contiguous_format)  # as torchvision's builders give it
+
+    def predict(self, tasks: list[dict[str, Any]]) -> list[Any]:
+        return [self._one(task) for task in tasks]
+
+    @torch.inference_mode()
+    def _one(self, task: dict[str, Any]) -> list[Any]:
+        with urllib.request.urlopen(task["data"]["image"]) as answer:
+            image = Image.open(answer).convert("RGB")
+        tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
+        found = self._network([tensor])[0]
+        regions = []
+        for score, mask in zip(found["scores"].tolist(), found["masks"][:, 0].numpy()):
+            if score > 0.5:
+                data = brush.mask2rle((mask >= 0.5).astype(np.uint8) * 255)
+                regions.append({"value": {"format": "rle", "rle": data, "brushlabels": ["person"]}, "score": score})
+        json.dumps(regions)
+        return regions
+
+
+def encode_times(model: MaskRCNN) -> None:
+    """Each tag on one 1920 x 1080 mask that the model makes, against the SDK for run lengths."""
+    frame = _person(model)
+    instances = Instances(frame.shape, [[0, 0, 1920, 1080]], [1], ("_", "person"), [crop_of_frame(frame)], scores=[0.9])
+    for kind in TAGS:
+        tag = kind("label", "image", {"person": "person"})
+        print(f"{kind.kind}: {1000 * _median(lambda tag=tag: tag.encode(instances)):.2f} ms")
+    crop = crop_of_frame(frame)
+    ratios = []
+    for _ in range(9):
+        ours = _median(lambda: list(rle.encode(crop, frame.shape)))
+        theirs = _median(lambda: brush.mask2rle(frame.astype(np.uint8) * 255))
+        ratios.append(theirs / ours)
+    print(f"run lengths at 1920 x 1080, a person of {int(frame.sum()):,} pixels: {_spread(ratios)} times the SDK's speed")
+
+
+def _person(model: MaskRCNN) -> np.ndarray:
+    import skimage
+
+    with Image.open(Path(skimage.__file__).parent / "data" / "camera.png") as image:
+        photo = image.convert("RGB").resize((1920, 1080))
+    return max(model.predict([photo], confidence_threshold=0.3)[0].frames(), key=np.count_nonzero)
+
+
+def _median(run: Callable[[], Any], times: int = 15) -> float:
+    found = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - begin)
+    return statistics.median(found)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _post(url: str, tasks: list[dict[str, Any]]) -> list[Any]:
+    body = json.dumps({"tasks": tasks, "label_config": CONFIG, "project": "1", "params": {}}).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=300) as answer:
+        return list(json.load(answer)["results"])
+
+
+def _status(url: str) -> int:
+    try:
+        return int(urllib.request.urlopen(url, timeout=5).status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except urllib.error.URLError:
+        return 0
+
+
+if __name__ == "__main__":
+    main()
