@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import logging
@@ -10,22 +9,23 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
 from cachetools import LRUCache
-from PIL import Image
 
-from maskbridge.adapter import ImageError, Instances, MaskRCNN, images
+from maskbridge.adapter import ImageError, Instances, MaskRCNN
 from maskbridge.adapter.settings import Settings
+from maskbridge.backend.decode_budget import DecodeBudget
 from maskbridge.backend.errors import PhotoError
 from maskbridge.backend.fair_queue import FairQueue
 from maskbridge.backend.fetching import Fetcher
 from maskbridge.backend.log import summary
 from maskbridge.backend.metrics import Metrics
-from maskbridge.backend.pixel_budget import PixelBudget
+from maskbridge.backend.photo_reading import pixels_of, read_photo
 from maskbridge.backend.plan import ImagePlan, Plan, make_plan, photos_of
 from maskbridge.backend.serving_model import ServingModel
 from maskbridge.backend.settings import ServerSettings
@@ -70,7 +70,9 @@ class Predictor:
         self._waiting: FairQueue[_Job] = FairQueue(settings.queue_size)
         self._ready: queue.PriorityQueue[tuple[int, int, _Job | _Call]] = queue.PriorityQueue()
         self._order = itertools.count()
-        self._pixels = PixelBudget(2 * settings.max_megapixels * 1_000_000)
+        self._batch_size = settings.batch_size or (8 if serving.model.device.type == "cuda" else 1)
+        self._most_pixels = settings.max_megapixels * 1_000_000
+        self._decoded = DecodeBudget(pixels=2 * self._most_pixels, photos=2 * self._batch_size + 4)
         self._pending: dict[tuple[Any, ...], _Job] = {}
         self._cache: LRUCache[tuple[Any, ...], PhotoRegions] = LRUCache(
             settings.cache_megabytes * 1_000_000, getsizeof=lambda regions: len(regions.json) + 500
@@ -106,8 +108,8 @@ class Predictor:
         serving = self.serving
         plan = self.plan(label_config)
         asked = self._ask(tasks, plan, project, serving)
-        wait([future for futures in asked for future in futures], timeout=max(end - time.monotonic(), 0))
-        answers = [answer_of(futures, serving.version, planned=bool(plan.images)) for futures in asked]
+        wait([future for photos in asked for future in photos], timeout=max(end - time.monotonic(), 0))
+        answers = [answer_of(photos, serving.version, planned=bool(plan.images)) for photos in asked]
         return [self._counted(answer) for answer in answers]
 
     def plan(self, label_config: str) -> Plan:
@@ -128,19 +130,18 @@ class Predictor:
         self._ready.put((0, next(self._order), _Call(run, future)))
         try:
             return future.result(timeout=max(seconds, 0))
-        except TimeoutError:
+        except futures.TimeoutError:  # Python 3.10 has two of that name
             future.cancel()
             raise PhotoError("timeout", "the model did not answer in time") from None
 
     def read(self, data: bytes) -> torch.Tensor:
-        """The bytes of a photo as a tensor.
+        """The bytes of a clicked photo as a tensor; it does not wait for those of bulk work.
 
         Raises:
             PhotoError: they are no photo, or too large a one.
         """
-        image, pixels = self._read(data)
-        self._pixels.give_back(pixels)
-        return image
+        pixels_of(data, self._most_pixels)
+        return read_photo(data)
 
     def _ask(
         self, tasks: Sequence[Mapping[str, Any]], plan: Plan, project: str, serving: ServingModel
@@ -169,11 +170,12 @@ class Predictor:
         try:
             photos = photos_of(image, task["data"])
         except (KeyError, TypeError, AttributeError):
+            error = PhotoError("task", f"its data has no field {image.image.field!r}")
+            self._log_failure(task_id, error)
             failed: Future[PhotoRegions] = Future()
-            failed.set_exception(PhotoError("task", f"its data has no field {image.image.field!r}"))
-            self._log_failure(task_id, PhotoError("task", f"its data has no field {image.image.field!r}"))
+            failed.set_exception(error)
             return [failed]
-        futures = []
+        found = []
         for place, value in photos:
             key = (photo_key(value, project), serving.version, plan.key, image.image.name, place)
             with self._lock:
@@ -185,8 +187,8 @@ class Predictor:
             future: Future[PhotoRegions] = Future() if job is None else job.future
             if job is None and known is not None:
                 future.set_result(known)
-            futures.append(future)
-        return futures
+            found.append(future)
+        return found
 
     def _fetch_all(self) -> None:
         while True:
@@ -194,7 +196,7 @@ class Predictor:
             try:
                 with self.metrics.timed("fetch"):
                     data = self.fetcher.fetch(job.value, job.task_id)
-                job.image, job.pixels = self._read(data)
+                self._read(job, data)
             except PhotoError as error:
                 self._fail(job, error)
             except Exception as error:  # a thread that ends would never fetch again
@@ -202,24 +204,15 @@ class Predictor:
             else:
                 self._ready.put((1, next(self._order), job))
 
-    def _read(self, data: bytes) -> tuple[torch.Tensor, int]:
-        limit = self.settings.max_megapixels * 1_000_000
-        try:
-            with Image.open(io.BytesIO(data), formats=images.formats()) as header:
-                pixels = header.width * header.height
-        except Exception:  # what is wrong with it is `images.read`'s to say
-            pixels = 0
-        if pixels > limit:
-            raise PhotoError("too_large", f"{pixels:,} pixels, more than the {limit:,} allowed")
-        self._pixels.take(pixels)
+    def _read(self, job: _Job, data: bytes) -> None:
+        """Decodes a photo as soon as there is room for it."""
+        job.pixels = pixels_of(data, self._most_pixels)
+        self._decoded.take(job.pixels)
         try:
             with self.metrics.timed("read"):
-                return images.read(data), pixels
-        except ImageError as error:
-            self._pixels.give_back(pixels)
-            raise PhotoError("image", str(error)) from None
+                job.image = read_photo(data)
         except BaseException:
-            self._pixels.give_back(pixels)
+            self._decoded.give_back(job.pixels)
             raise
 
     def _run_all(self) -> None:
@@ -227,8 +220,7 @@ class Predictor:
             batch: list[_Job] = []
             while not batch:
                 self._take(batch, block=True)
-            size = self.settings.batch_size or (8 if batch[0].serving.model.device.type == "cuda" else 1)
-            while len(batch) < size and self._take(batch, block=False):
+            while len(batch) < self._batch_size and self._take(batch, block=False):
                 pass
             self._run(batch)
 
@@ -269,7 +261,7 @@ class Predictor:
             found = [ImageError(f"the model failed: {summary(error)}")]
         for job, instances in zip(jobs, found):
             job.image = None
-            self._pixels.give_back(job.pixels)
+            self._decoded.give_back(job.pixels)
             if isinstance(instances, ImageError):
                 self._fail(job, PhotoError("model", str(instances)))
             else:

@@ -10,17 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
+import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +32,7 @@ from maskbridge.backend.tags import TAGS, rle
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+from backend_process import start_backend  # noqa: E402
 from photo_server import PhotoServer  # noqa: E402
 
 CONFIG = (
@@ -67,8 +64,10 @@ def photos() -> list[Path]:
 
 
 def tasks_per_second(server: PhotoServer, weights: str, count: int, rounds: int) -> None:
-    with _backend(weights) as url:
-        theirs = OneByOne(weights)
+    with tempfile.TemporaryDirectory() as folder:
+        backend = start_backend(Path(folder), weights=weights, deadline=900)
+        backend.wait_until_ready()
+        url, theirs = backend.url, OneByOne(weights)
         found: dict[str, list[float]] = {"ours": [], "theirs": []}
         for turn in range(rounds + 1):
             tasks = [{"id": n, "data": {"image": f"{server.url}/photo/{n}?turn={turn}"}} for n in range(count)]
@@ -81,24 +80,7 @@ def tasks_per_second(server: PhotoServer, weights: str, count: int, rounds: int)
         ours, other = _spread(found["ours"]), _spread(found["theirs"])
         print(f"tasks per second: ours {ours}, one by one {other}, ratio {_spread(ratios)}", flush=True)
         quick_routes(url, server)
-
-
-@contextmanager
-def _backend(weights: str) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"MASKBRIDGE_WEIGHTS": weights, "MASKBRIDGE_ALLOWED_HOSTS": "127.0.0.0/8", "MASKBRIDGE_DEADLINE": "900"}
-    command = [Path(sys.executable).with_name("maskbridge"), "serve", "--port", str(port), "--log-level", "error"]
-    process = subprocess.Popen(command, env={**os.environ, **settings})
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while _status(f"{url}/ready") != 200:
-            time.sleep(0.2)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
+        backend.stop()
 
 
 def quick_routes(url: str, server: PhotoServer) -> None:
@@ -186,15 +168,6 @@ def _post(url: str, tasks: list[dict[str, Any]]) -> list[Any]:
     body = json.dumps({"tasks": tasks, "label_config": CONFIG, "project": "1", "params": {}}).encode()
     with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=300) as answer:
         return list(json.load(answer)["results"])
-
-
-def _status(url: str) -> int:
-    try:
-        return int(urllib.request.urlopen(url, timeout=5).status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except urllib.error.URLError:
-        return 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import fiftyone as fo
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from maskbridge.adapter import Instances, MaskRCNN, SettingsError
-from maskbridge.adapter.errors import nearest
 from maskbridge.adapter.settings import class_choices
 from maskbridge.plugin.destinations import write
 from maskbridge.plugin.jobs import Progress, Report, Tally, run
 from maskbridge.plugin.labels import from_detections, to_detections
 from maskbridge.plugin.model import Failure
 from maskbridge.plugin.models import load
+from maskbridge.plugin.requests import check_names, field_name_problem, fraction_problem, whole_number_problem
 from maskbridge.plugin.sources import Target, flat, photo_batches
 
 
@@ -50,18 +50,19 @@ class BoxesRequest:
         Raises:
             SettingsError: an option has a wrong name or value.
         """
-        names = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in names:
-                raise SettingsError(f"unknown option {name!r}: {nearest(name, names, show=len(names))}")
+        check_names(cls, options)
         given = {name: value for name, value in options.items() if value not in (None, "")}
         if "label_field" not in given:
             raise SettingsError("label_field: the field with the boxes is needed")
         request = cls(**given)
-        if not isinstance(request.mask_threshold, (int, float)) or not 0 <= request.mask_threshold <= 1:
-            raise SettingsError(f"mask_threshold: a number from 0 to 1, not {request.mask_threshold!r}")
-        if not isinstance(request.num_workers, int) or not 0 <= request.num_workers <= 64:
-            raise SettingsError(f"num_workers: a whole number from 0 to 64, not {request.num_workers!r}")
+        problems = {
+            "new_field": request.new_field and field_name_problem(request.new_field),
+            "mask_threshold": fraction_problem(request.mask_threshold),
+            "num_workers": whole_number_problem(request.num_workers, 0, 64),
+        }
+        for name, problem in problems.items():
+            if problem:
+                raise SettingsError(f"{name}: {problem}")
         return request
 
     @property

@@ -60,10 +60,7 @@ class SegmentRequest:
     @classmethod
     def from_options(cls, **options: Any) -> SegmentRequest:
         """From keyword arguments; unlike in `from_params` an unknown name is an error."""
-        names = [field.name for field in fields(cls)]
-        for name in options:
-            if name not in names:
-                raise SettingsError(f"unknown option {name!r}: {nearest(name, names, show=len(names))}")
+        check_names(cls, options)
         return cls.from_params(options)
 
     @classmethod
@@ -79,27 +76,56 @@ class SegmentRequest:
 
     def problems(self) -> dict[str, str]:
         """What is wrong with which value; empty if nothing is."""
-        found = {}
-        for name in ("confidence", "mask_threshold"):
-            if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) <= 1:
-                found[name] = f"a number from 0 to 1, not {getattr(self, name)!r}"
-        for name, least, most in (("max_detections", 1, 1000), ("batch_size", 1, 256), ("num_workers", 0, 64)):
-            value = getattr(self, name)
-            if not _is_number(value) or int(value) != value or not least <= value <= most:
-                found[name] = f"a whole number from {least} to {most}, not {value!r}"
-        for name, allowed in (("existing", EXISTING), ("masks", MASKS)):
-            if getattr(self, name) not in allowed:
-                found[name] = f"unknown: {nearest(str(getattr(self, name)), allowed)}"
-        if not self.label_field.replace("_", "a").isalnum() or not self.label_field[0].isalpha():
-            found["label_field"] = f"{self.label_field!r} is no field name: letters, digits and underscores"
+        found = {
+            "confidence": fraction_problem(self.confidence),
+            "mask_threshold": fraction_problem(self.mask_threshold),
+            "max_detections": whole_number_problem(self.max_detections, 1, 1000),
+            "batch_size": whole_number_problem(self.batch_size, 1, 256),
+            "num_workers": whole_number_problem(self.num_workers, 0, 64),
+            "existing": _choice_problem(self.existing, EXISTING),
+            "masks": _choice_problem(self.masks, MASKS),
+            "label_field": field_name_problem(self.label_field),
+        }
         if self.masks == "folder" and (self.mask_folder is None or not Path(self.mask_folder).is_absolute()):
             found["mask_folder"] = f"an absolute path, not {self.mask_folder!r}"
-        return found
+        return {name: problem for name, problem in found.items() if problem is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON keeps it."""
         return asdict(self) | {"classes": None if self.classes is None else list(self.classes)}
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def check_names(request: type, options: Mapping[str, Any]) -> None:
+    """Refuses options that a request has no field for.
+
+    Raises:
+        SettingsError: one is unknown; the nearest is named.
+    """
+    names = [field.name for field in fields(request)]
+    for name in options:
+        if name not in names:
+            raise SettingsError(f"unknown option {name!r}: {nearest(name, names, show=len(names))}")
+
+
+def fraction_problem(value: object) -> str | None:
+    """What is wrong with a number that should be from 0 to 1, None if nothing is."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    return None if good else f"a number from 0 to 1, not {value!r}"
+
+
+def whole_number_problem(value: object, least: int, most: int) -> str | None:
+    """What is wrong with a number that should be whole (1.0 is, as the App sends it) and in a range."""
+    good = (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1 and least <= value <= most
+    )
+    return None if good else f"a whole number from {least} to {most}, not {value!r}"
+
+
+def field_name_problem(name: object) -> str | None:
+    """What is wrong with the name of a field that may be made."""
+    good = isinstance(name, str) and name.replace("_", "a").isalnum() and name[0].isalpha()
+    return None if good else f"{name!r} is no field name: letters, digits and underscores"
+
+
+def _choice_problem(value: object, allowed: tuple[str, ...]) -> str | None:
+    return None if value in allowed else f"unknown: {nearest(str(value), allowed)}"

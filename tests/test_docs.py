@@ -28,6 +28,26 @@ def test_examples_run(document: str, astronaut: np.ndarray, tmp_path: Path, monk
     exec(compile(code, document, "exec"), {"__name__": "__main__"})
 
 
+def test_label_configs_of_the_documents_ask_for_something() -> None:
+    from maskbridge.backend.plan import make_plan
+
+    configs = re.findall(r"^```xml\n(.*?)^```", (ROOT / "docs" / "label-studio.md").read_text(), flags=re.M | re.S)
+    assert len(configs) == 3
+    for config in configs:
+        (image,) = make_plan(config, ("__background__", "person", "cat", "dog"), 0.5).images
+        assert image.tags
+
+
+def test_all_settings_of_the_server_are_documented() -> None:
+    from maskbridge.backend.settings import ServerSettings
+
+    text = (ROOT / "docs" / "label-studio.md").read_text()
+    missing = [name for name in ServerSettings.model_fields if f"`MASKBRIDGE_{name.upper()}`" not in text]
+    assert missing == []
+    known = {f"MASKBRIDGE_{name.upper()}" for name in ServerSettings.model_fields}
+    assert set(re.findall(r"MASKBRIDGE_[A-Z_]+", text)) <= known
+
+
 @pytest.mark.parametrize(
     "document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *(p.name for p in ROOT.glob("docs/*.md"))]
 )

@@ -2,76 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
+from backend_process import Backend, free_port, start_backend
 from label_studio_process import LabelStudioProcess, start_label_studio
 from photo_server import PhotoServer
 
-PROGRAM = Path(sys.executable).with_name("maskbridge")
 
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled weights for small inputs: a tenth of the time, and objects are still found."""
+    from maskbridge.adapter import MaskRCNN
 
-@dataclass
-class Backend:
-    """A running ``maskbridge serve``."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    def wait_until_ready(self, path: str = "/ready", auth: tuple[str, str] | None = None, seconds: float = 120) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(self.url + path, timeout=5, auth=auth).status_code == 200:
-                    return
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    return MaskRCNN("bundled", min_size=192, max_size=256).save(tmp_path_factory.mktemp("weights") / "quick.safetensors")
 
 
 @pytest.fixture(scope="session")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Backend]]:
-    """Starts backends with settings of the environment; all are stopped at the end."""
-    started: list[subprocess.Popen[bytes]] = []
+def serve(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Callable[..., Backend]]:
+    """Starts backends with settings of the environment (and `quick`); all are stopped at the end."""
+    started: list[Backend] = []
 
     def start(**settings: object) -> Backend:
-        port = free_port()
-        log = tmp_path_factory.mktemp("backend") / "log"
-        values = {"weights": "bundled", "port": port, "allowed_hosts": "127.0.0.0/8", **settings}
-        environment = {f"MASKBRIDGE_{name.upper()}": str(value) for name, value in values.items()}
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [PROGRAM, "serve"], env={**os.environ, **environment}, stdout=file, stderr=subprocess.STDOUT
-            )
-        started.append(process)
-        return Backend(f"http://127.0.0.1:{port}", process, log)
+        started.append(start_backend(tmp_path_factory.mktemp("backend"), **{"weights": quick, **settings}))
+        return started[-1]
 
     yield start
-    for process in started:
-        process.terminate()
-    for process in started:
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+    for backend in started:
+        backend.process.terminate()
+    for backend in started:
+        backend.stop()
 
 
 @pytest.fixture(scope="session")

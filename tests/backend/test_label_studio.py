@@ -43,7 +43,9 @@ SMART = (
 
 @pytest.fixture(scope="module")
 def backend(serve: Callable[..., Any], label_studio: LabelStudioProcess) -> Any:
-    started = serve(label_studio_url=label_studio.url, label_studio_token=label_studio.token, allowed_hosts="")
+    started = serve(
+        weights="bundled", label_studio_url=label_studio.url, label_studio_token=label_studio.token, allowed_hosts=""
+    )
     started.wait_until_ready()
     return started
 

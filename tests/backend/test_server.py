@@ -40,6 +40,12 @@ def backend(serve: Start) -> Any:
     return started
 
 
+@pytest.fixture(scope="module")
+def model(quick: Path) -> MaskRCNN:
+    """The server's model."""
+    return MaskRCNN(quick)
+
+
 def task(number: int, image: object) -> dict[str, Any]:
     return {"id": number, "data": {"image": image}, "project": 1}
 
@@ -58,54 +64,55 @@ def metric(url: str, name: str) -> float:
     return float(found.group(1)) if found else 0.0
 
 
-def test_it_is_up_at_once_and_ready_later(serve: Start) -> None:
-    begin = time.monotonic()
-    started = serve(basic_auth_user="me", basic_auth_pass="very-secret-1", label_studio_token="token-very-secret-2")
-    started.wait_until_ready("/health", seconds=20)
-    up = time.monotonic() - begin
-    assert httpx.get(f"{started.url}/health").json() == {"status": "UP"}
-    client = httpx.Client(base_url=started.url, auth=("me", "very-secret-1"), timeout=10)
-    early = client.get("/ready")
-    if early.status_code == 503:
-        assert early.json()["status"] == "LOADING"
-        setup = client.post("/setup", json={"project": "1", "schema": BRUSH})
-        assert setup.status_code in (200, 503)
-    started.wait_until_ready(auth=("me", "very-secret-1"))
-    assert up < time.monotonic() - begin
-    version = client.post("/setup", json={"project": "1", "schema": BRUSH, "extra_params": {"a": 1}}).json()[
-        "model_version"
-    ]
-    assert re.fullmatch(r"maskrcnn_mobilenet_v2_fpn-bundled-[0-9a-f]{12}", version)
-    assert client.get("/versions").json() == client.post("/versions", json={}).json() == {"versions": [version]}
-    log = started.log.read_text()
+SECRETS = ("legacy-token-aaaabbbbccccdddd", "pass:wörd-eeee", "setup-token-ffff", "Signature=gggg", "task-pass-hhhh")
+
+
+@pytest.fixture(scope="module")
+def guarded(serve: Start, photo_server: PhotoServer) -> Any:
+    """A backend with basic auth and a token, as talkative as it gets, just started."""
+    return serve(
+        log_level="debug",
+        label_studio_url=photo_server.url,
+        label_studio_token=SECRETS[0],
+        basic_auth_user="me",
+        basic_auth_pass=SECRETS[1],
+        fetch_seconds=2,
+    )
+
+
+def test_it_is_up_at_once_and_ready_later(guarded: Any) -> None:
+    guarded.wait_until_ready("/health", seconds=30)
+    assert httpx.get(f"{guarded.url}/health").json() == {"status": "UP"}
+    with httpx.Client(base_url=guarded.url, auth=("me", SECRETS[1]), timeout=30) as client:
+        early = client.get("/ready")  # torch takes seconds to import
+        assert (early.status_code, early.json()["status"]) == (503, "LOADING")
+        guarded.wait_until_ready(auth=("me", SECRETS[1]))
+        setup = client.post("/setup", json={"project": "1", "schema": BRUSH, "extra_params": {"a": 1}})
+        version = setup.json()["model_version"]
+        assert re.fullmatch(r"maskrcnn_mobilenet_v2_fpn-quick-[0-9a-f]{12}", version)
+        assert client.get("/versions").json() == client.post("/versions", json={}).json() == {"versions": [version]}
+        assert client.get("/ready").json() == {"status": "READY", "model_version": version}
+    log = guarded.log.read_text()
     assert "setting basic_auth_user = me" in log
     assert "setting label_studio_token = **********" in log
-    assert "very-secret" not in log
 
 
-def test_basic_auth_guards_all_but_health(serve: Start) -> None:
-    started = serve(basic_auth_user="me", basic_auth_pass="pass:word-ü")
-    started.wait_until_ready("/health")
-    routes = {
-        "/ready": "GET",
-        "/setup": "POST",
-        "/predict": "POST",
-        "/webhook": "POST",
-        "/versions": "GET",
-        "/metrics": "GET",
-    }
-    for path, method in routes.items():
+def test_basic_auth_guards_all_but_health(guarded: Any) -> None:
+    guarded.wait_until_ready(auth=("me", SECRETS[1]))
+    for path in ("/ready", "/setup", "/predict", "/webhook", "/versions", "/metrics"):
+        method = "POST" if path in ("/setup", "/predict", "/webhook") else "GET"
         for headers in (
             {},
             {"Authorization": "Basic " + base64.b64encode(b"me:wrong").decode()},
             {"Authorization": "Basic %%%"},
             {"Authorization": "Bearer x"},
         ):
-            assert httpx.request(method, started.url + path, headers=headers).status_code == 401
-    assert httpx.get(f"{started.url}/metrics", auth=("me", "pass:word-ü")).status_code == 200
+            assert httpx.request(method, guarded.url + path, headers=headers).status_code == 401
+    assert httpx.get(f"{guarded.url}/health").status_code == 200
+    assert httpx.get(f"{guarded.url}/metrics", auth=("me", SECRETS[1])).status_code == 200
 
 
-def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, bundled: MaskRCNN) -> None:
+def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, model: MaskRCNN) -> None:
     version = httpx.get(f"{backend.url}/ready").json()["model_version"]
     url = f"{photo_server.url}/photo"
     results = predict(backend.url, [task(number, f"{url}/{number}") for number in range(8)])
@@ -116,7 +123,7 @@ def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, bund
     )
     found = 0
     for number, (result, rectangles) in enumerate(zip(results, boxes)):
-        (expected,) = bundled.predict([photo_server.photo(number)], confidence_threshold=0.5)
+        (expected,) = model.predict([photo_server.photo(number)], confidence_threshold=0.5)
         assert result["model_version"] == version
         assert len(result["result"]) == len(rectangles["result"]) == len(expected)
         check_result(result["result"], {"Person"})
@@ -130,7 +137,7 @@ def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, bund
     assert found
 
 
-def test_turned_photos_have_the_size_that_a_browser_shows(backend: Any, astronaut: np.ndarray, bundled: MaskRCNN) -> None:
+def test_turned_photos_have_the_size_that_a_browser_shows(backend: Any, astronaut: np.ndarray) -> None:
     wide = np.pad(astronaut, ((0, 0), (0, 188), (0, 0)))
     turned = jpeg(np.ascontiguousarray(np.rot90(wide)), orientation=6)  # a viewer turns it back
     straight = jpeg(wide)
@@ -155,7 +162,7 @@ def test_three_hundred_tasks_with_ten_broken(backend: Any, photo_server: PhotoSe
     for turn in range(2):
         tasks = [task(n, bad.get(n, f"{url}/photo/{1000 * turn + n % (300 - 200 * turn)}")) for n in range(300)]
         tasks[233]["data"] = {"other": 1}
-        for _call in range(3):
+        for _call in range(8):  # one on a quiet machine
             begin = time.monotonic()
             results = predict(backend.url, tasks)
             assert time.monotonic() - begin < 90
@@ -174,10 +181,10 @@ def test_three_hundred_tasks_with_ten_broken(backend: Any, photo_server: PhotoSe
     assert httpx.get(f"{backend.url}/health").status_code == 200
 
 
-def test_clients_side_by_side_are_not_mixed_up(backend: Any, photo_server: PhotoServer, bundled: MaskRCNN) -> None:
+def test_clients_side_by_side_are_not_mixed_up(backend: Any, photo_server: PhotoServer, model: MaskRCNN) -> None:
     """16 clients with photos and label configs of their own (`benchmarks/load.py` does the same for minutes)."""
-    sizes = [bundled.predict([photo_server.photo(n)], confidence_threshold=0.5)[0] for n in range(8)]
-    end = time.monotonic() + 8
+    sizes = [model.predict([photo_server.photo(n)], confidence_threshold=0.5)[0] for n in range(8)]
+    end = time.monotonic() + 6
     answered = [0] * 16
 
     def client(number: int) -> None:
@@ -203,54 +210,52 @@ def test_clients_side_by_side_are_not_mixed_up(backend: Any, photo_server: Photo
 
 def test_the_deadline_and_asking_again(serve: Start, photo_server: PhotoServer) -> None:
     """What is done by the deadline is answered; the rest goes on and is there at once when it is asked for again."""
-    started = serve(deadline=1.5, cache_megabytes=64)
+    started = serve(deadline=5, fetch_threads=8)
     started.wait_until_ready()
-    tasks = [task(n, f"{photo_server.url}/photo/{n}?deadline") for n in range(60)]
+    url = photo_server.url
+    tasks = [task(n, f"{url}/photo/{n}?deadline" if n % 2 else f"{url}/slow/9?{n}") for n in range(8)]
     begin = time.monotonic()
     first = predict(started.url, tasks)
-    assert time.monotonic() - begin < 8
-    done = sum(result != [] for result in first)
-    assert 0 < done < 60
+    assert 4 < time.monotonic() - begin < 9
+    assert [n for n, result in enumerate(first) if result != []] == [1, 3, 5, 7]
     end = time.monotonic() + 60
     while metric(started.url, "maskbridge_queue_length") > 0:
         assert time.monotonic() < end
         time.sleep(0.2)
-    before = metric(started.url, 'maskbridge_stage_seconds_count{stage="model"}')
-    begin = time.monotonic()
+    fetched = len(photo_server.seen)
     again = predict(started.url, tasks)
-    assert time.monotonic() - begin < 1.5
     assert all(result != [] for result in again)
-    assert metric(started.url, 'maskbridge_stage_seconds_count{stage="model"}') == before == 60
-    assert [a for a, f in zip(again, first) if f != []] == [f for f in first if f != []]
+    assert [again[n] for n in (1, 3, 5, 7)] == [first[n] for n in (1, 3, 5, 7)]
+    assert metric(started.url, 'maskbridge_stage_seconds_count{stage="model"}') == 8
+    assert len(photo_server.seen) == fetched
 
 
 def test_a_full_queue_answers_at_once(serve: Start, photo_server: PhotoServer) -> None:
-    started = serve(queue_size=10, fetch_threads=1, deadline=20, requests_at_once=2)
+    started = serve(queue_size=10, fetch_threads=1, deadline=60, requests_at_once=1)
     started.wait_until_ready()
-    slow = [task(n, f"{photo_server.url}/slow/3?{n}") for n in range(4)]
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        working = [pool.submit(predict, started.url, slow[:2]), pool.submit(predict, started.url, slow[2:])]
-        time.sleep(1)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        working = pool.submit(predict, started.url, [task(0, f"{photo_server.url}/slow/6?full")])
+        time.sleep(2)
         begin = time.monotonic()
-        assert predict(started.url, [task(99, f"{photo_server.url}/photo/1")]) == [[]]  # two requests are being worked on
-        assert time.monotonic() - begin < 1
-        assert all(result != [] for future in working for result in future.result())
+        assert predict(started.url, [task(1, f"{photo_server.url}/photo/1")]) == [[]]  # as many requests as are taken
+        assert time.monotonic() - begin < 3
+        assert working.result()[0] != []
     results = predict(started.url, [task(n, f"{photo_server.url}/photo/{n}?full") for n in range(30)])
     assert 10 <= sum(result != [] for result in results) <= 11
-    assert metric(started.url, 'maskbridge_tasks_total{outcome="queue_full"}') >= 19
-    assert all(
-        result != [] for result in predict(started.url, [task(n, f"{photo_server.url}/photo/{n}?a") for n in range(9)])
-    )
+    assert metric(started.url, 'maskbridge_tasks_total{outcome="queue_full"}') >= 20
+    again = predict(started.url, [task(n, f"{photo_server.url}/photo/{n}?again") for n in range(9)])
+    assert all(result != [] for result in again)
 
 
 def test_two_projects_at_once_share_the_queue(backend: Any, photo_server: PhotoServer) -> None:
     """A small request does not wait for the whole of a large one before it."""
-    large = [task(n, f"{photo_server.url}/photo/{n}?large") for n in range(100)]
+    large = [task(n, f"{photo_server.url}/photo/{n}?large") for n in range(120)]
     small = [task(n, f"{photo_server.url}/photo/{n}?small") for n in range(2)]
     config = CONFIG.format(tag="RectangleLabels", label="box")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         working = pool.submit(predict, backend.url, large)
-        time.sleep(0.5)
+        while metric(backend.url, "maskbridge_queue_length") < 50:
+            time.sleep(0.02)
         results = predict(backend.url, small, config)
         assert not working.done()
         for result in results:
@@ -260,7 +265,7 @@ def test_two_projects_at_once_share_the_queue(backend: Any, photo_server: PhotoS
 
 
 def test_sigterm_finishes_what_was_accepted(serve: Start, photo_server: PhotoServer) -> None:
-    started = serve(deadline=30)
+    started = serve(deadline=60)
     started.wait_until_ready()
     accepted = threading.Barrier(9)
 
@@ -284,10 +289,10 @@ def test_sigterm_finishes_what_was_accepted(serve: Start, photo_server: PhotoSer
         time.sleep(0.3)
         started.process.send_signal(signal.SIGTERM)
         for future in working:
-            results = future.result(60)
+            results = future.result(90)
             assert len(results) == 6
             assert all(result != [] for result in results)
-    assert started.process.wait(40) == 0
+    assert started.process.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -330,17 +335,9 @@ def test_odd_routes_are_answered(backend: Any) -> None:
         assert word in httpx.get(f"{backend.url}/metrics").text
 
 
-def test_nothing_secret_and_no_traceback_is_logged(serve: Start, photo_server: PhotoServer) -> None:
+def test_nothing_secret_and_no_traceback_is_logged(guarded: Any, photo_server: PhotoServer) -> None:
     """At the debug level, with every way of failing."""
-    secrets = ["legacy-token-aaaabbbbccccdddd", "basic-pass-eeee", "setup-token-ffff", "Signature=gggg", "task-pass-hhhh"]
-    started = serve(
-        log_level="debug",
-        label_studio_url=photo_server.url,
-        label_studio_token=secrets[0],
-        basic_auth_user="me",
-        basic_auth_pass=secrets[1],
-        fetch_seconds=2,
-    )
+    started, secrets = guarded, SECRETS
     started.wait_until_ready(auth=("me", secrets[1]))
     with httpx.Client(base_url=started.url, auth=("me", secrets[1]), timeout=120) as client:
         client.post("/setup", json={"project": "1", "schema": BRUSH, "access_token": secrets[2]})

@@ -242,6 +242,15 @@ def test_masks_for_odd_boxes_and_labels(boxes: fo.Dataset) -> None:
             operator("segment_boxes")(boxes, field, **FAST)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"new_field": "no name"}, {"new_field": "1st"}, {"mask_threshold": 2}, {"num_workers": -1}, {"mask_treshold": 0.5}],
+)
+def test_wrong_options_for_boxes_are_named(boxes: fo.Dataset, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        operator("segment_boxes")(boxes, "found", **{**FAST, **options})
+
+
 def test_patches_run_on_their_photos_and_groups_on_their_slice(boxes: fo.Dataset, photos: list[Path]) -> None:
     patches = boxes.to_patches("found")
     report = operator("segment_instances")(patches, "again", **FAST)
