@@ -88,7 +88,8 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
         project = str(body.get("project") or "")
         end = time.monotonic() + settings.deadline
         if isinstance(context, Mapping) and context.get("result") and tasks:
-            return _results([_click(loading.get(settings.deadline), tasks[0], context, label_config, project)])
+            service = loading.get(settings.deadline)
+            return _results([_click(service, metrics, task, context, label_config, project) for task in tasks])
         if not free.acquire(blocking=False):
             metrics.tasks.labels("queue_full").inc(len(tasks))
             log.warning(
@@ -161,13 +162,19 @@ def _tasks(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _click(
-    service: Service | None, task: Mapping[str, Any], context: Mapping[str, Any], label_config: str, project: str
+    service: Service | None,
+    metrics: Metrics,
+    task: Mapping[str, Any],
+    context: Mapping[str, Any],
+    label_config: str,
+    project: str,
 ) -> bytes:
     try:
         if service is None:
             raise PhotoError("model", "the model is not loaded yet")
         return service.clicks.answer(task, context, label_config, project)
     except PhotoError as error:
+        metrics.failures.labels(error.kind).inc()
         log.warning("a click in task %s: %s", task.get("id"), error)
         return b'{"result": [], "score": 0.0}'
 

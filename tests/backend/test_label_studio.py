@@ -265,12 +265,15 @@ def test_the_labelling_page(
 
     page.goto(f"{label_studio.url}/projects/{project}/data?task={task['id']}")
     page.get_by_text(version[:8]).first.wait_for()
-    expect(page.locator(".lsf-outliner-item")).to_have_count(len(kinds))
+    expect(page.locator(".lsf-outliner-item")).to_have_count(len(kinds), timeout=60_000)
     canvas = page.locator("canvas").first
-    page.wait_for_timeout(2000)
-    box = canvas.bounding_box()
-    assert box is not None
-    shown = screenshot(page, "predictions", tmp_path)
+    for _ in range(30):  # masks are drawn a while after the page says that it is ready
+        page.wait_for_timeout(1000)
+        box = canvas.bounding_box()
+        assert box is not None
+        shown = screenshot(page, "predictions", tmp_path)
+        if coloured(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40:
+            break
     assert coloured(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40
     assert coloured(shown, box, slice(0.1, 0.4), slice(0.7, 0.95)) < 10
 
@@ -284,10 +287,10 @@ def test_the_labelling_page(
     tools = page.locator(".lsf-toolbar button")
     tools.nth(6).hover()  # "Auto-Detect", with the smart tools behind it
     page.locator(".lsf-toolbar [aria-label='rectangle-tool']").last.click()
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(2000)
     if page.locator(".lsf-label_selected").count() == 0:  # the tool chooses its label by itself, at times
         page.locator(".lsf-label").nth(1).click()
-    expect(page.locator(".lsf-label_selected")).to_have_count(1)
+    expect(page.locator(".lsf-label_selected")).to_have_count(1, timeout=30_000)
     box = page.locator("canvas").first.bounding_box()
     assert box is not None
     places = ((0.04, 0.11), (0.3, 0.5), (0.61, 0.98))
