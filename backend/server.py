@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ctypes import c_char
 from typing import TYPE_CHECKING, Any
 
-from maskbridge.adapter.errors import MaskbridgeError, SettingsError
+from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.backend import log as logs
 from maskbridge.backend.addresses import AddressFilter
 from maskbridge.backend.label_studio import LabelStudio
@@ -43,12 +43,8 @@ def serve(settings: ServerSettings) -> None:
         SettingsError: a setting is malformed.
         ServeError: the address is taken, or the model cannot be loaded.
     """
-    try:
-        from maskbridge.backend.gunicorn_app import GunicornApp
-    except ImportError:
-        raise SettingsError(
-            "the server needs gunicorn: pip install 'maskbridge[labelstudio]' (on Windows, use Docker or WSL)"
-        ) from None
+    from maskbridge.backend.gunicorn_app import GunicornApp
+
     LabelStudio(settings.label_studio_url), AddressFilter(settings.hosts())  # malformed ones are told before the start
     logs.configure(settings.log_level, secrets_of(settings))
     for name, value in settings.shown().items():

@@ -34,9 +34,17 @@ def serve(
     Every setting is also read from the environment: MASKBRIDGE_PORT, MASKBRIDGE_CONFIDENCE, and so on; Label Studio's
     token only from there, as MASKBRIDGE_LABEL_STUDIO_TOKEN. docs/label-studio.md lists all of them.
     """
-    from maskbridge.backend.server import serve as run
-    from maskbridge.backend.settings import server_settings
+    from maskbridge.adapter.errors import MaskbridgeError
 
+    try:
+        import gunicorn  # noqa: F401 (Windows has none)
+
+        from maskbridge.backend.server import serve as run
+        from maskbridge.backend.settings import server_settings
+    except ImportError as error:
+        raise MaskbridgeError(
+            f"the server needs the package {error.name}: pip install 'maskbridge[labelstudio]' (on Windows: Docker or WSL)"
+        ) from error
     run(
         server_settings(
             host=host,

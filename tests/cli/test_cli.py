@@ -152,3 +152,20 @@ def test_demo(tmp_path: Path) -> None:
     dataset = fo.load_dataset("maskbridge-demo")
     assert dataset.count("instances.detections.mask") >= 2
     assert maskbridge("demo", "-o", tmp_path / "demo", env=environment).returncode == 0, "again, over the first"
+
+
+def test_serve_says_which_package_is_missing() -> None:
+    program = (
+        "import sys; sys.modules['gunicorn'] = None; sys.argv = ['maskbridge', 'serve'];"
+        "from maskbridge.cli.main import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("maskbridge: the server needs the package gunicorn: pip install 'maskbridge[labelstudio]'")
+
+
+def test_serve_has_a_help() -> None:
+    done = maskbridge("serve", "--help")
+    assert done.returncode == 0
+    assert "--label-studio-url" in done.stdout
