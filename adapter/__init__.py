@@ -10,10 +10,28 @@ if TYPE_CHECKING:
     from maskbridge.adapter.instances import Instances
     from maskbridge.adapter.mask_rcnn import MaskRCNN
     from maskbridge.adapter.masks import MaskCrop
+    from maskbridge.adapter.onnx_model import OnnxMaskRCNN
+    from maskbridge.adapter.training.run import train
 
-__all__ = ["ImageError", "Instances", "MaskCrop", "MaskRCNN", "MaskbridgeError", "SettingsError", "WeightsError"]
+__all__ = [
+    "ImageError",
+    "Instances",
+    "MaskCrop",
+    "MaskRCNN",
+    "MaskbridgeError",
+    "OnnxMaskRCNN",
+    "SettingsError",
+    "WeightsError",
+    "train",
+]
 
-_PLACES = {"Instances": "instances", "MaskCrop": "masks", "MaskRCNN": "mask_rcnn"}
+_PLACES = {
+    "Instances": "instances",
+    "MaskCrop": "masks",
+    "MaskRCNN": "mask_rcnn",
+    "OnnxMaskRCNN": "onnx_model",
+    "train": "training.run",
+}
 
 
 def __getattr__(name: str) -> Any:

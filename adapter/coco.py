@@ -27,15 +27,9 @@ def encode_rle(crop: MaskCrop, size: tuple[int, int]) -> dict[str, Any]:
         {'size': [2, 3], 'counts': '222'}
     """
     height, width = size
-    columns = np.zeros((crop.pixels.shape[1], crop.pixels.shape[0] + 2), dtype=np.int8)
-    columns[:, 1:-1] = crop.pixels.T
-    column, edge = np.nonzero(np.diff(columns, axis=1))  # COCO runs go down the columns; edges alternate: begin, end
-    edges = (crop.x + column) * height + crop.y + edge
-    # A run that reaches the bottom goes on at the top of the next column: end and begin cancel.
-    joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
-    edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
-    counts = np.diff(np.concatenate([[0], edges, [height * width]]))
-    if len(edges) and edges[-1] == height * width:
+    # COCO's runs go down the columns: those of the mask mirrored at its diagonal.
+    counts = MaskCrop(crop.y, crop.x, crop.pixels.T).run_lengths((width, height))
+    if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]
     rle = coco_mask.frPyObjects({"counts": counts.tolist(), "size": [height, width]}, height, width)
     return {"size": [height, width], "counts": rle["counts"].decode("ascii")}

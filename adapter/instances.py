@@ -225,18 +225,12 @@ class Instances:
             AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
         """
         masks = [polygons.from_polygons(rings, size) for rings in outlines]
-        boxes = [_box_of(mask) for mask in masks]
+        boxes = [mask.box for mask in masks]
         return cls(size, np.asarray(boxes, dtype=np.float32), np.asarray(labels), tuple(class_names), tuple(masks))
 
 
 _PER_INSTANCE = ("boxes", "labels", "masks", "scores", "ids", "attributes")
 _COCO_KEYS = {"id", "image_id", "category_id", "bbox", "score", "segmentation"}
-
-
-def _box_of(crop: MaskCrop) -> list[float]:
-    tight = crop.trimmed()
-    height, width = tight.pixels.shape
-    return [tight.x, tight.y, tight.x + width, tight.y + height]
 
 
 def _coco_mask(segmentation: Any, size: tuple[int, int]) -> MaskCrop | None:
@@ -249,7 +243,7 @@ def _coco_mask(segmentation: Any, size: tuple[int, int]) -> MaskCrop | None:
 
 def _coco_box(box: Any, mask: MaskCrop | None) -> list[float]:
     if box is None and mask is not None:
-        return _box_of(mask)
+        return list(mask.box)
     try:
         x, y, width, height = (float(value) for value in box)
     except (TypeError, ValueError):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from maskbridge.adapter.errors import ImageError, SettingsError
 from maskbridge.adapter.images import Photo
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import MaskCrop, paste
+from maskbridge.adapter.photo_lists import listed, read_each
 from maskbridge.adapter.settings import (
     Settings,
     checked_autocast,
@@ -117,14 +117,20 @@ class MaskRCNN:
     def __repr__(self) -> str:
         return f"MaskRCNN({self.weights_name!r}, builder={self.builder!r}, device={str(self.device)!r})"
 
+    @property
+    def weights(self) -> Weights:
+        """The network's values as they are now, and what is known about them."""
+        state = self.network.state_dict()
+        return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, self._norm_eps)
+
     @cached_property
     def fingerprint(self) -> str:
         """A short stable hash of values, builder, class names and arguments; not of the settings of a call."""
-        return weights_files.fingerprint(self._weights())
+        return weights_files.fingerprint(self.weights)
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
         """Writes a ``.safetensors`` file that `MaskRCNN` reads by itself (see `maskbridge.adapter.weights.save`)."""
-        return weights_files.save(path, self._weights(), half=half, extra=extra)
+        return weights_files.save(path, self.weights, half=half, extra=extra)
 
     def settings(
         self,
@@ -185,7 +191,7 @@ class MaskRCNN:
             max_detections=max_detections,
         )
         results = []
-        for result in self.predict_each(_listed(images), settings=settings, batch_size=batch_size):
+        for result in self.predict_each(listed(images), settings=settings, batch_size=batch_size):
             if isinstance(result, ImageError):
                 raise result
             results.append(result)
@@ -199,10 +205,8 @@ class MaskRCNN:
         size = (8 if self.device.type == "cuda" else 1) if batch_size is None else batch_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise SettingsError(f"batch_size is a whole number of 1 or more, not {size!r}")
-        photos = enumerate(images)
-        while chunk := list(islice(photos, size)):
-            read = [_read(index, photo) for index, photo in chunk]
-            yield from self.predict_read(read, settings)
+        for chunk in read_each(images, size):
+            yield from self.predict_read(chunk, settings)
 
     def predict_read(self, read: Sequence[torch.Tensor | ImageError], settings: Settings) -> list[Instances | ImageError]:
         """The last step of `predict_each`, for whoever reads photos elsewhere: runs those of one padded size together.
@@ -310,22 +314,6 @@ class MaskRCNN:
             masks=tuple(crops),
             scores=scores.cpu().numpy(),
         )
-
-    def _weights(self) -> Weights:
-        state = self.network.state_dict()
-        return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, self._norm_eps)
-
-
-def _listed(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
-    single = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
-    return [images] if single or hasattr(images, "getexif") else images  # type: ignore[list-item, return-value]
-
-
-def _read(index: int, photo: Photo) -> torch.Tensor | ImageError:
-    try:
-        return image_reading.read(photo)
-    except ImageError as error:
-        return ImageError(error.reason, index=index, path=error.path)
 
 
 def _clipped(boxes: torch.Tensor, size: net.Size) -> torch.Tensor:

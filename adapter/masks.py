@@ -52,6 +52,35 @@ class MaskCrop:
         """Pixels of the object."""
         return int(np.count_nonzero(self.pixels))
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """The box (xyxy, pixels) around the object; of no area where the mask is empty."""
+        tight = self.trimmed()
+        height, width = tight.pixels.shape
+        return tight.x, tight.y, tight.x + width, tight.y + height
+
+    def run_lengths(self, size: tuple[int, int]) -> np.ndarray:
+        """Runs of a full frame of ``size`` (H, W), row by row, made without that frame: outside, object, outside, ….
+
+        int64; the first may be 0 long, and they add up to H x W.
+
+        Example:
+            >>> MaskCrop(1, 0, np.ones((2, 1), dtype=bool)).run_lengths((2, 3)).tolist()
+            [1, 1, 2, 1, 1]
+        """
+        height, width = size
+        if self.x < 0 or self.y < 0 or self.x + self.pixels.shape[1] > width or self.y + self.pixels.shape[0] > height:
+            return MaskCrop(0, 0, self.frame(size)).trimmed().run_lengths(size)
+        rows = np.zeros((self.pixels.shape[0], self.pixels.shape[1] + 2), dtype=bool)
+        rows[:, 1:-1] = self.pixels
+        values = rows.ravel()
+        row, edge = np.divmod(np.flatnonzero(values[1:] != values[:-1]), rows.shape[1])
+        edges = (self.y + row) * width + self.x + edge
+        # A run that reaches the right edge goes on at the left: end and begin cancel.
+        joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
+        edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
+        return np.diff(np.concatenate([[0], edges, [height * width]]))
+
     def trimmed(self) -> MaskCrop:
         """The smallest crop with the same pixels (0 x 0 at the same place where there are none)."""
         rows, columns = np.flatnonzero(self.pixels.any(axis=1)), np.flatnonzero(self.pixels.any(axis=0))

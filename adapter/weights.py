@@ -26,8 +26,9 @@ from maskbridge.adapter.files import replacing
 from maskbridge.adapter.instances import BACKGROUND
 from maskbridge.adapter.library import BUNDLED, BUNDLED_FILE, cached_file, folder
 
-WeightsLike: TypeAlias = "str | os.PathLike[str] | WeightsEnum | None"
-"""What `resolve` takes: a name, a file, an https URL with a sha256, torchvision's enum member, None for random."""
+WeightsLike: TypeAlias = "str | os.PathLike[str] | WeightsEnum | Weights | None"
+"""What `resolve` takes: a name, a file, an https URL with a sha256, torchvision's enum member, `Weights` made elsewhere,
+None for random."""
 
 _FORMAT = "1"
 
@@ -67,7 +68,7 @@ def resolve(
     Args:
         weights: ``"bundled"``; torchvision's enum member or its string (``"DEFAULT"``, ``"COCO_V1"``,
             ``"MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1"``); a ``.safetensors`` or ``.pth`` file (also just its name, if
-            it lies in `folder`); ``"https://…#sha256=…"``; None for random values.
+            it lies in `folder`); ``"https://…#sha256=…"``; `Weights` as they are; None for random values.
         builder: the network; only needed where the weights do not say it.
         class_names: names by label, with or without the background first; only where the weights do not say them.
         num_classes: with the background; checked against the weights.
@@ -83,6 +84,8 @@ def resolve(
     if weights is None:
         count = num_classes or (91 if class_names is None else len(_with_background(class_names)))
         found = Weights("random", builder or DEFAULT_BUILDER, _default_names(count))
+    elif isinstance(weights, Weights):
+        found = weights
     elif isinstance(weights, WeightsEnum):
         found = _named(weights, progress, limit)
     else:
@@ -104,7 +107,7 @@ def save(
         extra: further metadata.
 
     Raises:
-        WeightsError: the path has another ending, or an argument is a module, which a file cannot hold.
+        WeightsError: the path has another ending, the disk is full, or an argument is a module, which a file cannot hold.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -124,8 +127,11 @@ def save(
         name: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
         for name, value in weights.state.items()
     }
-    with replacing(path) as temporary:
-        safetensors.torch.save_file(state, temporary, metadata)
+    try:
+        with replacing(path) as temporary:
+            safetensors.torch.save_file(state, temporary, metadata)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be written ({error}); what was there before is kept") from error
     return path
 
 

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from maskbridge.cli import demo, predict, serve
+from maskbridge.cli import demo, evaluate, export, predict, serve, train
 
 app = typer.Typer(
     name="maskbridge",
@@ -17,6 +17,9 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("predict")(predict.predict)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("serve")(serve.serve)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskbridge.adapter.coco import AnnotationError
 from maskbridge.adapter.masks import MaskCrop, crop_of_frame
-from maskbridge.backend.tags.label_tag import LabelTag, box_of_mask
+from maskbridge.backend.tags.label_tag import LabelTag
 
 _PREFIX = "data:image/png;base64,"
 
@@ -42,7 +42,7 @@ class BitmaskLabels(LabelTag):
                 raise
             raise AnnotationError(f"its PNG is broken: {error}") from None
         crop = crop_of_frame(alpha >= 128)
-        return box_of_mask(crop), crop
+        return crop.box, crop
 
 
 def _png(crop: MaskCrop, size: tuple[int, int]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskbridge.adapter.masks import MaskCrop
 from maskbridge.backend.tags import rle
-from maskbridge.backend.tags.label_tag import LabelTag, box_of_mask
+from maskbridge.backend.tags.label_tag import LabelTag
 
 
 class BrushLabels(LabelTag):
@@ -25,4 +25,4 @@ class BrushLabels(LabelTag):
 
     def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:
         crop = rle.decode(bytes(value["rle"]), size)
-        return box_of_mask(crop), crop
+        return crop.box, crop

@@ -148,10 +148,3 @@ def size_of(region: Mapping[str, Any]) -> tuple[int, int]:
     if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side <= 100_000 for side in size):
         raise AnnotationError(f"original_height and original_width are {size}, not pixels of a photo")
     return size  # type: ignore[return-value]
-
-
-def box_of_mask(crop: MaskCrop) -> Sequence[float]:
-    """The box (xyxy, pixels) around a mask; of no area where the mask is empty."""
-    tight = crop.trimmed()
-    height, width = tight.pixels.shape
-    return tight.x, tight.y, tight.x + width, tight.y + height

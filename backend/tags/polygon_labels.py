@@ -9,7 +9,7 @@ import numpy as np
 
 from maskbridge.adapter.masks import MaskCrop
 from maskbridge.adapter.polygons import from_polygons, has_holes, to_polygons
-from maskbridge.backend.tags.label_tag import LabelTag, box_of_mask
+from maskbridge.backend.tags.label_tag import LabelTag
 
 MIN_AREA = 16
 """Pixels: smaller components of a mask are left out, unless it has no larger one."""
@@ -38,4 +38,4 @@ class PolygonLabels(LabelTag):
     def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:
         points = np.asarray(value["points"], dtype=np.float64).reshape(-1, 2) / 100 * (size[1], size[0])
         crop = from_polygons([points], size)
-        return box_of_mask(crop), crop
+        return crop.box, crop

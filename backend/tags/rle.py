@@ -30,7 +30,7 @@ def encode(crop: MaskCrop, size: tuple[int, int]) -> bytes:
         >>> encode(MaskCrop(0, 0, np.ones((1, 1), dtype=bool)), (1, 1)).hex()
         '00000004391bfc7fe0'
     """
-    lengths, values = _pieces(_run_lengths(crop, size))
+    lengths, values = _pieces(crop.run_lengths(size))
     choice = np.searchsorted(1 << SIZES, lengths)
     codes = (((4 | choice) << SIZES[choice] | (lengths - 1)) << _VALUE_BITS) | values
     bits = 3 + SIZES[choice] + _VALUE_BITS
@@ -47,20 +47,6 @@ def decode(data: bytes, size: tuple[int, int]) -> MaskCrop:
     lengths, values = _parsed(data, size[0] * size[1] * _CHANNELS)
     alpha = np.repeat(values >= 128, lengths)[_CHANNELS - 1 :: _CHANNELS]
     return crop_of_frame(alpha.reshape(size))
-
-
-def _run_lengths(crop: MaskCrop, size: tuple[int, int]) -> np.ndarray:
-    """Runs of the picture's pixels, row by row: outside, object, outside, …; the first may be 0 long."""
-    height, width = size
-    rows = np.zeros((crop.pixels.shape[0], crop.pixels.shape[1] + 2), dtype=bool)
-    rows[:, 1:-1] = crop.pixels
-    values = rows.ravel()
-    row, edge = np.divmod(np.flatnonzero(values[1:] != values[:-1]), rows.shape[1])
-    edges = (crop.y + row) * width + crop.x + edge
-    # A run that reaches the right edge goes on at the left: end and begin cancel.
-    joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
-    edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
-    return np.diff(np.concatenate([[0], edges, [height * width]]))
 
 
 def _pieces(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,119 @@
+"""A model's predictions, or anybody's, measured against labels."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from maskbridge.adapter.evaluation.scores import Evaluator, Kind, Scores
+from maskbridge.adapter.instances import BACKGROUND, Instances
+from maskbridge.adapter.labelled import DataError, LabelledPhoto, LabelledPhotos
+from maskbridge.adapter.mask_rcnn import MaskRCNN
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Labels, what was found, and COCO's scores.
+
+    Attributes:
+        class_names: the classes that were measured, without the background.
+        not_measured: classes of the labels that were not.
+        scores: for ``boxes``, and for ``masks`` where labels have any.
+        photos: names of the photos.
+        objects: labels that were measured, without crowds.
+        found: for each photo the predictions.
+    """
+
+    class_names: tuple[str, ...]
+    not_measured: tuple[str, ...]
+    scores: dict[Kind, Scores]
+    photos: tuple[str, ...]
+    objects: int
+    found: Sequence[LabelledPhoto] = field(repr=False)
+
+    @property
+    def main(self) -> Scores:
+        """Of masks where there are any, else of boxes."""
+        return self.scores.get("masks", self.scores["boxes"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the twelve numbers and the table of classes, of boxes and of masks, and each photo's matches."""
+        return {
+            "photos": len(self.photos),
+            "objects": self.objects,
+            "classes": list(self.class_names),
+            "classes_not_measured": list(self.not_measured),
+            **{
+                kind: {"numbers": dict(scores.numbers), "per_class": {k: dict(v) for k, v in scores.per_class.items()}}
+                for kind, scores in self.scores.items()
+            },
+            "per_photo": [{"photo": name, **matches} for name, matches in zip(self.photos, self.main.matches)],
+        }
+
+    def worst(self, count: int) -> list[int]:
+        """Places of the photos with the most mistakes (objects missed and found wrongly), worst first."""
+        mistakes = [matches["missed"] + matches["wrong"] for matches in self.main.matches]
+        order = sorted(range(len(mistakes)), key=lambda place: -mistakes[place])
+        return [place for place in order if mistakes[place]][:count]
+
+
+def evaluate(
+    model: MaskRCNN, photos: LabelledPhotos, *, class_names: Sequence[str] | None = None
+) -> Generator[int, None, Evaluation]:
+    """Measures a model by COCO's rules: an iterator over the number of photos done, which ends in the `Evaluation`.
+
+    Detections are those of `MaskRCNN.predict` with its defaults (scores above 0.05, at most 100 in a photo), as
+    torchvision's published figures are measured.
+
+    Args:
+        model: the model.
+        photos: labelled photos, crowds marked by the attribute ``iscrowd``.
+        class_names: what to measure; by default the classes that both the labels and the model have.
+
+    Raises:
+        DataError: there is nothing to measure.
+        ImageError: a photo cannot be read.
+    """
+    known = [name for name in photos.class_names if name in model.class_names]
+    return measure(photos, _predictions(model, photos), known if class_names is None else class_names)
+
+
+def measure(
+    photos: LabelledPhotos, found: Iterable[Instances], class_names: Sequence[str]
+) -> Generator[int, None, Evaluation]:
+    """Like `evaluate`, for predictions that are there already: for each photo its instances with scores."""
+    names = tuple(name for name in class_names if name != BACKGROUND)
+    evaluator, kept, masks = Evaluator(names), [], 0
+    with_labels = {name for photo in photos for name in photo.instances.names}
+    if not with_labels & set(names):
+        raise DataError(
+            f"nothing to measure: no label is of the classes {', '.join(names) or '(none)'}; "
+            f"the labels are {', '.join(sorted(with_labels)[:12]) or '(none)'}"
+        )
+    for done, (photo, instances) in enumerate(zip(photos, found), start=1):
+        truth = photo.instances
+        if instances.size != truth.size:
+            raise DataError(
+                f"{photo.name} is {instances.size[1]} x {instances.size[0]} pixels, its labels are for "
+                f"{truth.size[1]} x {truth.size[0]}"
+            )
+        evaluator.add(truth, instances)
+        kept.append(LabelledPhoto.of(photo.photo, instances, photo.name))
+        masks += sum(mask is not None for mask in truth.masks)
+        yield done
+    kinds: list[Kind] = ["boxes", "masks"] if masks else ["boxes"]
+    scores = {kind: evaluator.scores(kind) for kind in kinds}
+    return Evaluation(
+        class_names=names,
+        not_measured=tuple(sorted(with_labels - set(names))),
+        scores=scores,
+        photos=tuple(photo.name for photo in photos),
+        objects=int(sum(counts["objects"] for counts in scores["boxes"].per_class.values())),
+        found=tuple(kept),
+    )
+
+
+def _predictions(model: MaskRCNN, photos: LabelledPhotos) -> Iterator[Instances]:
+    for photo in photos:
+        yield from model.predict([photo.photo])

@@ -1,0 +1,89 @@
+"""An evaluation as files: numbers for machines, curves and the worst photos as pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from maskbridge.adapter.drawing import draw
+from maskbridge.adapter.evaluation.measure import Evaluation
+from maskbridge.adapter.files import replacing
+from maskbridge.adapter.images import read
+from maskbridge.adapter.labelled import LabelledPhoto, LabelledPhotos
+
+RESULTS = "evaluation.json"
+CURVES = "precision-recall.png"
+WORST = "worst"
+MOST_CURVES = 8
+_WIDEST = 900
+"""Pixels: pictures of the worst photos are scaled down to this on either side."""
+
+
+def write_report(evaluation: Evaluation, photos: LabelledPhotos, out: Path, *, worst: int = 12, sure: float = 0.5) -> None:
+    """Writes `RESULTS`, `CURVES` and, in `WORST`, the photos with the most mistakes: labels left, predictions right.
+
+    Args:
+        evaluation: of these photos.
+        photos: the labels.
+        out: the folder; made if need be.
+        worst: how many photos are drawn.
+        sure: predictions with a lower score are not drawn.
+    """
+    with replacing(out / RESULTS) as file:
+        file.write_text(json.dumps(evaluation.to_dict(), indent=1), encoding="utf-8")
+    with replacing(out / CURVES) as file:
+        draw_precision_recall(evaluation, file)
+    for old in (out / WORST).glob("*.jpg"):
+        old.unlink()
+    for rank, place in enumerate(evaluation.worst(worst), start=1):
+        matches = evaluation.main.matches[place]
+        said = "{found} found, {missed} missed, {wrong} wrong".format(**matches)
+        picture = _side_by_side(photos[place], evaluation.found[place], evaluation.class_names, sure, said)
+        with replacing(out / WORST / f"{rank:02d}-{Path(photos[place].name).stem}.jpg") as file:
+            picture.save(file, format="JPEG", quality=88)
+
+
+def draw_precision_recall(evaluation: Evaluation, path: Path) -> None:
+    """Draws precision against recall at IoU 0.50, the mean of all classes and the classes with the most objects."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5 * len(evaluation.scores), 4.4), dpi=110, layout="constrained")
+    recall = np.linspace(0, 1, 101)
+    for axis, (kind, scores) in zip(
+        figure.subplots(1, len(evaluation.scores), squeeze=False)[0], evaluation.scores.items()
+    ):
+        most = sorted(scores.curves, key=lambda name: -scores.per_class[name]["objects"])[:MOST_CURVES]
+        for name in most:
+            axis.plot(recall, scores.curves[name], linewidth=1.2, label=f"{name} {scores.per_class[name]['AP50']:.2f}")
+        if len(scores.curves) > 1:
+            mean = np.mean([curve.clip(0) for curve in scores.curves.values()], axis=0)
+            axis.plot(recall, mean, color="black", linewidth=2.2, label=f"all {scores.numbers['AP50']:.2f}")
+        axis.set(title=f"{kind}, IoU 0.50", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, title="AP50", title_fontsize=8)
+    figure.savefig(path, format="png")
+
+
+def _side_by_side(
+    labels: LabelledPhoto, found: LabelledPhoto, class_names: tuple[str, ...], sure: float, said: str
+) -> Image.Image:
+    """Labels and predictions of a photo next to each other, with a line that says what went wrong."""
+    image = read(labels.photo)
+    truth, instances = labels.instances, found.instances
+    truth = truth[[name in class_names for name in truth.names]] if len(truth) else truth
+    if instances.scores is not None and len(instances):
+        wanted = [name in class_names and score >= sure for name, score in zip(instances.names, instances.scores)]
+        instances = instances[wanted]
+    pictures = [draw(image, part) for part in (truth, instances)]
+    for picture in pictures:
+        picture.thumbnail((_WIDEST, _WIDEST))
+    width, height = pictures[0].size
+    line = 26
+    sheet = Image.new("RGB", (2 * width + 6, height + line), "white")
+    for place, (picture, title) in enumerate(zip(pictures, ("labels", f"found: {said}"))):
+        sheet.paste(picture, (place * (width + 6), line))
+        ImageDraw.Draw(sheet).text((place * (width + 6) + 4, 4), title, fill="black", font=ImageFont.load_default(size=15))
+    return sheet

@@ -1,0 +1,186 @@
+"""COCO's scores, by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from maskbridge.adapter.instances import BACKGROUND, Instances
+from maskbridge.adapter.labelled import is_crowd
+
+Kind = Literal["boxes", "masks"]
+
+NUMBERS = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR1",
+    "AR10",
+    "AR100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
+"""COCO's twelve numbers, in its order: average precision and recall over IoU 0.50 to 0.95, at 0.50, at 0.75, by the
+objects' area, and by the number of detections in a photo."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What COCO's evaluation says of boxes or of masks.
+
+    Attributes:
+        numbers: `NUMBERS` with their values, 0 to 1; -1 where there is nothing to measure (COCO's rule).
+        per_class: for each class its ``AP``, ``AP50`` and the number of its ``objects``.
+        curves: for each class the precision at 101 recalls from 0 to 1, at IoU 0.50.
+        matches: for each photo what was found, missed, and found wrongly at IoU 0.50.
+    """
+
+    numbers: Mapping[str, float]
+    per_class: Mapping[str, Mapping[str, float]]
+    curves: Mapping[str, np.ndarray] = field(repr=False)
+    matches: Sequence[Mapping[str, int]] = field(repr=False)
+
+
+class Evaluator:
+    """Collects photos with their labels and what was found in them; `scores` measures. Masks are kept as run lengths.
+
+    Args:
+        class_names: the classes to measure, with or without the background. Other labels and detections do not count.
+        sure: a detection counts as found wrongly in ``matches`` where its score is at least this.
+
+    Example:
+        >>> from maskbridge.adapter.masks import MaskCrop
+        >>> crop = MaskCrop(0, 0, np.ones((4, 4), dtype=bool))
+        >>> cat = Instances((9, 9), [[0, 0, 4, 4]], [1], ("__background__", "cat"), [crop])
+        >>> evaluator = Evaluator(["cat"])
+        >>> evaluator.add(cat, Instances((9, 9), cat.boxes, [1], cat.class_names, [crop], scores=[0.9]))
+        >>> round(evaluator.scores("masks").numbers["AP"], 3)
+        1.0
+    """
+
+    def __init__(self, class_names: Sequence[str], *, sure: float = 0.5) -> None:
+        self.class_names = tuple(name for name in class_names if name != BACKGROUND)
+        self.sure = sure
+        self._images: list[dict[str, Any]] = []
+        self._truth: list[dict[str, Any]] = []
+        self._found: list[dict[str, Any]] = []
+
+    def __len__(self) -> int:
+        """Photos."""
+        return len(self._images)
+
+    def add(self, truth: Instances, found: Instances) -> None:
+        """A photo: its labels (crowds marked by the attribute ``iscrowd``) and what was found (with scores)."""
+        number = len(self._images) + 1
+        self._images.append({"id": number, "height": truth.size[0], "width": truth.size[1]})
+        crowds = [is_crowd(a) for a in truth.attributes] if truth.attributes else [False] * len(truth)
+        for annotation, name, crowd in zip(truth.to_coco(number), truth.names, crowds):
+            if name in self.class_names:
+                _, _, width, height = annotation["bbox"]
+                area = annotation.get("area", self._area(annotation, width * height))
+                others = {
+                    "id": len(self._truth) + 1,
+                    "category_id": self._number(name),
+                    "iscrowd": int(crowd),
+                    "area": area,
+                }
+                self._truth.append(annotation | others)
+        for result, name in zip(found.to_coco(number), found.names):
+            if name in self.class_names:
+                self._found.append({k: v for k, v in result.items() if k in _RESULT} | {"category_id": self._number(name)})
+
+    def scores(self, kind: Kind) -> Scores:
+        """Measures all photos so far. Masks are measured among objects that have one.
+
+        Small, medium and large masks are told by their own area, as COCO's server does. pycocotools' ``loadRes`` takes the
+        box's where a result has both.
+        """
+        key = "bbox" if kind == "boxes" else "segm"
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
+            evaluation = COCOeval(self._coco(self._truth, kind), self._results(kind), key)
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+        stats = dict(zip(NUMBERS, map(float, evaluation.stats)))
+        precision = evaluation.eval["precision"]  # [IoU, recall, class, area, detections]
+        counts = dict.fromkeys(self.class_names, 0)
+        for annotation in self._truth:
+            counts[self.class_names[annotation["category_id"] - 1]] += not annotation["iscrowd"]
+        per_class = {
+            name: {
+                "AP": _mean(precision[:, :, place, 0, 2]),
+                "AP50": _mean(precision[0, :, place, 0, 2]),
+                "objects": counts[name],
+            }
+            for place, name in enumerate(self.class_names)
+        }
+        curves = {name: precision[0, :, place, 0, 2] for place, name in enumerate(self.class_names) if counts[name]}
+        return Scores(stats, per_class, curves, self._matches(evaluation))
+
+    def _coco(self, annotations: Iterable[Mapping[str, Any]], kind: Kind) -> COCO:
+        coco = COCO()
+        categories = [{"id": number, "name": name} for number, name in enumerate(self.class_names, start=1)]
+        kept = [dict(a) for a in annotations if kind == "boxes" or "segmentation" in a]
+        coco.dataset = {"images": self._images, "annotations": kept, "categories": categories}
+        coco.createIndex()
+        return coco
+
+    def _results(self, kind: Kind) -> COCO:
+        """What was found, as COCO's ``loadRes`` makes it (which wants at least one)."""
+        from pycocotools import mask as coco_mask
+
+        results = []
+        for number, result in enumerate(self._found, start=1):
+            if kind == "boxes":
+                area = result["bbox"][2] * result["bbox"][3]
+            elif "segmentation" in result:
+                area = float(coco_mask.area(result["segmentation"]))
+            else:
+                continue
+            results.append(result | {"id": number, "iscrowd": 0, "area": area})
+        return self._coco(results, kind)
+
+    def _matches(self, evaluation: COCOeval) -> list[dict[str, int]]:
+        counts = [{"found": 0, "missed": 0, "wrong": 0} for _ in self._images]
+        whole = list(evaluation.params.areaRng[0])
+        for image in evaluation.evalImgs:
+            if image is None or list(image["aRng"]) != whole:
+                continue
+            count = counts[image["image_id"] - 1]
+            real = ~np.asarray(image["gtIgnore"], dtype=bool)
+            sure = np.asarray(image["dtScores"]) >= self.sure
+            matched = np.asarray(image["dtMatches"])[0] > 0
+            ignored = np.asarray(image["dtIgnore"], dtype=bool)[0]
+            hit = set(np.asarray(image["dtMatches"])[0][sure & matched & ~ignored].astype(int).tolist())
+            count["found"] += len(hit)
+            count["missed"] += int(real.sum()) - len(hit)
+            count["wrong"] += int((sure & ~matched & ~ignored).sum())
+        return counts
+
+    def _number(self, name: str) -> int:
+        return self.class_names.index(name) + 1
+
+    @staticmethod
+    def _area(annotation: Mapping[str, Any], of_box: float) -> float:
+        from pycocotools import mask as coco_mask
+
+        return float(coco_mask.area(annotation["segmentation"])) if "segmentation" in annotation else of_box
+
+
+_RESULT = ("image_id", "category_id", "bbox", "score", "segmentation")
+
+
+def _mean(precision: np.ndarray) -> float:
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else -1.0

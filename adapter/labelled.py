@@ -1,0 +1,223 @@
+"""Photos with the labels that people gave them: what is trained on and measured against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.adapter.images import Photo
+from maskbridge.adapter.instances import BACKGROUND, Instances
+
+
+class DataError(MaskbridgeError, ValueError):
+    """Labelled photos cannot be used: there are none, or a photo is not where it should be."""
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photo and its objects. Masks are kept as run lengths, so that a hundred thousand photos fit into memory.
+
+    Attributes:
+        photo: what `maskbridge.adapter.images.read` takes; mostly a path.
+        name: what people know it by: the file's name, a task's number.
+        size: (H, W) that the labels are for.
+        class_names: of the labels, the background first.
+
+    Example:
+        >>> photo = LabelledPhoto.of("a.jpg", Instances((2, 3), [[0, 0, 3, 2]], [1], (BACKGROUND, "cat"), [None]))
+        >>> photo.name, photo.instances
+        ('a.jpg', Instances(1 in 3 x 2: cat))
+    """
+
+    photo: Photo
+    name: str
+    size: tuple[int, int]
+    class_names: tuple[str, ...]
+    _annotations: tuple[Mapping[str, Any], ...]
+
+    @classmethod
+    def of(cls, photo: Photo, instances: Instances, name: str | None = None) -> LabelledPhoto:
+        """Keeps instances with their photo; the name is by default that of the photo's file."""
+        known = Path(photo).name if isinstance(photo, (str, Path)) else "photo"
+        finite = np.isfinite(instances.boxes).all(axis=1, keepdims=True)
+        boxes = np.where(finite, instances.boxes, np.float32(0))  # what is no box has no area
+        annotations = tuple(replace(instances, boxes=boxes).to_coco())
+        return cls(photo, known if name is None else name, instances.size, instances.class_names, annotations)
+
+    @property
+    def instances(self) -> Instances:
+        """The objects, made anew at each call."""
+        return Instances.from_coco(self._annotations, self.size, dict(enumerate(self.class_names)))
+
+    def __len__(self) -> int:
+        """Objects in the photo."""
+        return len(self._annotations)
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A label that cannot be used: the photo's name, the label's class or id, and why."""
+
+    photo: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LabelledPhotos(Sequence[LabelledPhoto]):
+    """Labelled photos, and what had to be left out of them.
+
+    Attributes:
+        photos: in order; those without objects are negatives.
+        class_names: of all labels, the background first.
+        unusable: labels that were left out.
+    """
+
+    photos: tuple[LabelledPhoto, ...]
+    class_names: tuple[str, ...]
+    unusable: tuple[Unusable, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.photos[place]
+
+    def __iter__(self) -> Iterator[LabelledPhoto]:
+        return iter(self.photos)
+
+    @property
+    def objects(self) -> int:
+        """Labels in all photos."""
+        return sum(map(len, self.photos))
+
+    def reasons(self) -> dict[str, int]:
+        """Why labels were left out, and how many for each reason, most first."""
+        return dict(Counter(label.reason for label in self.unusable).most_common())
+
+    def fingerprint(self) -> str:
+        """A short stable hash of the photos' names and labels, whatever their order."""
+        rows = [
+            json.dumps([photo.name, photo.size, photo.class_names, _essence(photo)], sort_keys=True)
+            for photo in self.photos
+        ]
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+
+    def split(self, fraction: float) -> tuple[LabelledPhotos, LabelledPhotos]:
+        """Two parts, the second with about this fraction of the photos.
+
+        A photo's name says where it goes: a photo that was measured with is not trained on later, when more are labelled.
+        """
+        second = [_place(photo.name) < fraction for photo in self.photos]
+        parts = [
+            tuple(photo for photo, in_second in zip(self.photos, second) if in_second is part) for part in (False, True)
+        ]
+        return replace(self, photos=parts[0]), replace(self, photos=parts[1], unusable=())
+
+
+def class_list(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names as a network has them: the background first, each once.
+
+    Raises:
+        DataError: there is none besides the background, one is empty, or one appears twice.
+    """
+    if isinstance(names, str):
+        raise DataError(f"class names are a list, not one string: [{names!r}]")
+    found = tuple(name for name in names if name != BACKGROUND)
+    if not found:
+        raise DataError("the class list is empty: name at least one class to look for")
+    for name, count in Counter(found).items():
+        if not isinstance(name, str) or not name.strip() or count > 1:
+            raise DataError(f"the class list has {name!r} {count} times: names are texts that are not empty, each once")
+    return (BACKGROUND, *found)
+
+
+def usable(labelled: LabelledPhotos, class_names: Sequence[str]) -> LabelledPhotos:
+    """Labelled photos as a network of these classes can be trained on.
+
+    Labels get their place in ``class_names``, boxes are cut at the photo's edges. Labels without a mask, with an empty one
+    or one of a single pixel, crowds, boxes outside of the photo, and classes that are not in the list are left out, each
+    with its reason; their photos stay, as negatives if nothing is left in them.
+
+    Raises:
+        DataError: the class list is empty, or no label is left.
+    """
+    names = class_list(class_names)
+    photos, unusable = [], list(labelled.unusable)
+    for photo in labelled:
+        instances = photo.instances
+        problems = [_problem(instances, index, names) for index in range(len(instances))]
+        for label, problem in zip(instances.names, problems):
+            if problem is not None:
+                unusable.append(Unusable(photo.name, label, problem))
+        kept = relabelled(instances[[problem is None for problem in problems]] if problems else instances, names)
+        height, width = kept.size
+        boxes = kept.boxes.clip(0, [width, height, width, height])
+        photos.append(LabelledPhoto.of(photo.photo, replace(kept, boxes=boxes), photo.name))
+    result = LabelledPhotos(tuple(photos), names, tuple(unusable))
+    if not result.objects:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in result.reasons().items())
+        raise DataError(f"no label can be used in {len(photos)} photos: {reasons or 'they have none'}")
+    return result
+
+
+def relabelled(instances: Instances, class_names: tuple[str, ...]) -> Instances:
+    """The same instances with labels that are places in other class names, which must hold them."""
+    places = [class_names.index(name) for name in instances.names]
+    return replace(instances, labels=np.array(places, dtype=np.int64), class_names=class_names)
+
+
+def is_crowd(attributes: Mapping[str, Any] | None) -> bool:
+    """Whether COCO's attributes of a label say that it is a group, not an object."""
+    return bool((attributes or {}).get("iscrowd"))
+
+
+def _problem(instances: Instances, index: int, class_names: tuple[str, ...]) -> str | None:
+    """Why an instance cannot be trained on, None if it can."""
+    name, mask = instances.names[index], instances.masks[index]
+    if name not in class_names[1:]:
+        return f"class {name!r} is not in the class list"
+    if is_crowd(instances.attributes[index] if instances.attributes else None):
+        return "a crowd, not an object"
+    if mask is None:
+        return "a box without a mask"
+    pixels = int(mask.frame(instances.size).sum()) if mask.pixels.any() else 0
+    if pixels < 2:
+        return "its mask is a single pixel" if pixels else "its mask has no pixel in the photo"
+    height, width = instances.size
+    x1, y1, x2, y2 = instances.boxes[index].clip(0, [width, height, width, height]).tolist()
+    if not (x1 < x2 and y1 < y2):
+        return "its box is not in the photo or has no area"
+    return None
+
+
+def _essence(photo: LabelledPhoto) -> list[Any]:
+    kept = ("category_id", "bbox", "segmentation")
+    return [{name: annotation.get(name) for name in kept} for annotation in photo._annotations]
+
+
+def _place(name: str) -> float:
+    """A number from 0 to 1 that follows from a name."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def named(photos: Iterable[tuple[Photo, Instances]]) -> LabelledPhotos:
+    """Labelled photos from pairs of photo and instances; class names are all that the instances have.
+
+    Example:
+        >>> cat = Instances((2, 3), [[0, 0, 3, 2]], [1], (BACKGROUND, "cat"), [None])
+        >>> named([("a.jpg", cat)]).class_names
+        ('__background__', 'cat')
+    """
+    kept = tuple(LabelledPhoto.of(photo, instances) for photo, instances in photos)
+    names = dict.fromkeys(name for photo in kept for name in photo.class_names)
+    names.pop(BACKGROUND, None)
+    return LabelledPhotos(kept, (BACKGROUND, *names))

@@ -1,0 +1,59 @@
+"""A network for another class list: what it knows of the classes that stay is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from maskbridge.adapter.builders import build
+from maskbridge.adapter.labelled import class_list
+from maskbridge.adapter.mask_rcnn import MaskRCNN
+
+_ROWS = {
+    "roi_heads.box_predictor.cls_score": 1,
+    "roi_heads.box_predictor.bbox_pred": 4,
+    "roi_heads.mask_predictor.mask_fcn_logits": 1,
+}
+"""The last layers of torchvision's two heads, and how many rows of their values belong to a class."""
+
+
+def with_classes(
+    model: MaskRCNN, class_names: Sequence[str], *, trainable_backbone_layers: int | None = None, seed: int = 0
+) -> MaskRCNN:
+    """A model of its own for these classes: the same values, but new last layers for classes that it does not know.
+
+    Args:
+        model: where to start; it is not changed.
+        class_names: with or without the background; a class of exactly the same name keeps its rows.
+        trainable_backbone_layers: how many blocks of the backbone are trainable, 0 to 5.
+        seed: of the new rows, which are drawn as torchvision draws them.
+
+    Example:
+        >>> model = MaskRCNN("bundled")
+        >>> with_classes(model, ["cat", "person"]).class_names
+        ('__background__', 'cat', 'person')
+    """
+    names, known = class_list(class_names), model.weights
+    state = {name: value.detach().cpu().clone() for name, value in known.state.items()}
+    if names != model.class_names:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            # A network of its own draws the new rows: the rule for their scale is torchvision's.
+            drawn = build(
+                known.builder, num_classes=len(names), pretrained=True, norm_eps=known.norm_eps, **dict(known.arguments)
+            ).state_dict()
+        for layer, rows in _ROWS.items():
+            for part in (f"{layer}.weight", f"{layer}.bias"):
+                old, new = state[part], drawn[part].clone()
+                for place, name in enumerate(names):
+                    if name in model.class_names:
+                        was = model.class_names.index(name)
+                        new[rows * place : rows * (place + 1)] = old[rows * was : rows * (was + 1)]
+                state[part] = new
+    return MaskRCNN(
+        replace(known, class_names=names, state=state),
+        trainable_backbone_layers=trainable_backbone_layers,
+        device=model.device,
+    )

@@ -1,0 +1,33 @@
+"""The figures of a training as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from maskbridge.adapter.training.module import LOSSES
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draws losses and, where they were measured, scores by epoch, as a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row["epoch"] for row in history]
+    scores = [name for name in ("box_mAP", "box_AP50", "mask_mAP", "mask_AP50") if name in history[-1]]
+    figure = Figure(figsize=(11 if scores else 6, 4.2), dpi=110, layout="constrained")
+    axes = figure.subplots(1, 2 if scores else 1, squeeze=False)[0]
+    for name in ("loss", *LOSSES):
+        values = [row[name] for row in history]
+        style = {"linewidth": 2.2, "color": "black"} if name == "loss" else {"linewidth": 1.3}
+        axes[0].plot(epochs, values, label="sum" if name == "loss" else name.removeprefix("loss_"), marker=".", **style)
+    axes[0].set(title="losses in training", xlabel="epoch", ylim=(0, None))
+    if scores:
+        for name in scores:
+            axes[1].plot(epochs, [row.get(name, 0.0) for row in history], label=name.replace("_", " "), marker=".")
+        axes[1].set(title="validation", xlabel="epoch", ylim=(0, 1))
+    for axis in axes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
+    figure.savefig(path, format="png")

@@ -1,0 +1,153 @@
+"""What the network is fed: photos with their targets, in an order and with changes that follow from seed and epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Sampler
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from maskbridge.adapter.errors import ImageError
+from maskbridge.adapter.images import as_float, read
+from maskbridge.adapter.labelled import LabelledPhoto
+from maskbridge.adapter.training.settings import TrainingSettings
+
+Target = dict[str, torch.Tensor]
+Batch = tuple[list[torch.Tensor], list[Target], list[str]]
+
+
+def seed_of(*parts: int | str) -> int:
+    """A seed that follows from numbers and words, each of them changing it wholly."""
+    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:15], 16)
+
+
+class TrainingPhotos(Dataset[tuple[torch.Tensor, Target, str]]):
+    """Photos with their targets, flipped and scaled.
+
+    An item is asked for by (epoch, place): the same gives the same in every process, after every restart.
+    """
+
+    def __init__(self, photos: Sequence[LabelledPhoto], settings: TrainingSettings) -> None:
+        self.photos, self.settings = photos, settings
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __getitem__(self, where: tuple[int, int]) -> tuple[torch.Tensor, Target, str]:
+        epoch, place = where
+        photo = self.photos[place]
+        image, target = read_target(photo)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(self.settings.seed, epoch, place))
+            image, target = changed(image, target, self.settings)
+        return as_float(image), target, photo.name
+
+
+def read_target(photo: LabelledPhoto) -> tuple[torch.Tensor, Target]:
+    """A photo as a uint8 tensor and its labels as torchvision's target.
+
+    Raises:
+        ImageError: the photo cannot be read, or is not of the size that its labels are for.
+    """
+    image, instances = read(photo.photo), photo.instances
+    if tuple(image.shape[-2:]) != photo.size:
+        raise ImageError(
+            f"{photo.name} is {image.shape[-1]} x {image.shape[-2]} pixels, "
+            f"its labels are for {photo.size[1]} x {photo.size[0]}"
+        )
+    return image, instances.to_target()
+
+
+def changed(image: torch.Tensor, target: Target, settings: TrainingSettings) -> tuple[torch.Tensor, Target]:
+    """A photo mirrored and scaled by chance, with its target: torchvision's v2 transforms, torch's random state.
+
+    The photo keeps its size: scaled up it is cut, scaled down it stands somewhere on grey. Objects that are cut off are
+    left out; a box that is cut fits its mask.
+    """
+    size = (image.shape[-2], image.shape[-1])
+    grey = 127 if image.dtype == torch.uint8 else 0.5
+    steps: list[Any] = [v2.RandomHorizontalFlip(settings.flip)]
+    if settings.scale_jitter is not None:
+        steps += [
+            v2.ScaleJitter(size, settings.scale_jitter, antialias=True),
+            v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: grey, tv_tensors.Mask: 0}),
+        ]
+    typed = {
+        "boxes": tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size),  # type: ignore[call-overload]
+        "masks": tv_tensors.Mask(target["masks"]),
+        "labels": target["labels"],
+    }
+    new_image, new = v2.Compose(steps)(tv_tensors.Image(image), typed)
+    boxes, masks, labels = (new[name].as_subclass(torch.Tensor) for name in ("boxes", "masks", "labels"))
+    if settings.scale_jitter is not None:
+        boxes = _within(boxes, masks, size)
+    visible = torch.tensor([bool(mask.any()) for mask in masks], dtype=torch.bool)
+    kept = visible & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    return new_image.as_subclass(torch.Tensor), {"boxes": boxes[kept], "labels": labels[kept], "masks": masks[kept]}
+
+
+def _within(boxes: torch.Tensor, masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Boxes inside the photo; those that its edge cut are the boxes around what is left of their masks."""
+    height, width = size
+    cut = (boxes[:, :2] <= 0).any(dim=1) | (boxes[:, 2] >= width) | (boxes[:, 3] >= height)
+    boxes = boxes.clone()
+    for place in cut.nonzero()[:, 0].tolist():
+        rows, columns = masks[place].any(dim=1).nonzero()[:, 0], masks[place].any(dim=0).nonzero()[:, 0]
+        if len(rows):
+            boxes[place] = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=boxes.dtype)
+    return boxes.clamp(torch.zeros(4), torch.tensor([width, height, width, height], dtype=boxes.dtype))
+
+
+class EpochBatches(Sampler[list[tuple[int, int]]]):
+    """The batches of an epoch: shuffled anew in each, portrait apart from landscape (padding is work for nothing).
+
+    Args:
+        photos: what is trained on.
+        settings: batch size and seed.
+        epoch: says which epoch is about to begin.
+        rank: of the process among those that share the work.
+        world: how many share it; each gets equally many batches.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[LabelledPhoto],
+        settings: TrainingSettings,
+        epoch: Callable[[], int],
+        *,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self._portrait = [photo.size[0] > photo.size[1] for photo in photos]
+        self._settings, self._epoch, self._rank, self._world = settings, epoch, rank, world
+
+    def __len__(self) -> int:
+        batches = -(-len(self._portrait) // self._settings.batch_size)
+        return -(-batches // self._world)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, size = self._epoch(), self._settings.batch_size
+        generator = torch.Generator().manual_seed(seed_of(self._settings.seed, "order", epoch))
+        order: list[int] = torch.randperm(len(self._portrait), generator=generator).tolist()
+        batches: list[list[int]] = []
+        waiting: dict[bool, list[int]] = {True: [], False: []}
+        for place in order:
+            group = waiting[self._portrait[place]]
+            group.append(place)
+            if len(group) == size:
+                batches.append(group.copy())
+                group.clear()
+        rest = waiting[True] + waiting[False]
+        batches += [rest[begin : begin + size] for begin in range(0, len(rest), size)]
+        batches += batches[: len(self) * self._world - len(batches)]  # the last round is filled up from the first
+        return iter([[(epoch, place) for place in batch] for batch in batches[self._rank :: self._world]])
+
+
+def collate(items: list[tuple[torch.Tensor, Target, str]]) -> Batch:
+    """A batch as torchvision's networks take it: lists, since photos differ in size."""
+    images, targets, names = zip(*items)
+    return list(images), list(targets), list(names)

@@ -1,0 +1,106 @@
+"""The network as Lightning trains it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch.optim.lr_scheduler import LambdaLR
+
+from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.adapter.evaluation.scores import Evaluator
+from maskbridge.adapter.labelled import LabelledPhoto
+from maskbridge.adapter.mask_rcnn import MaskRCNN
+from maskbridge.adapter.training.data import Batch, seed_of
+from maskbridge.adapter.training.settings import TrainingSettings
+
+LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "loss_rpn_box_reg")
+"""The five losses, as torchvision names them."""
+
+
+class TrainingError(MaskbridgeError):
+    """A training cannot go on."""
+
+
+class TrainingModule(LightningModule):
+    """The steps of a training: torchvision's losses, AdamW, the scores of validation photos.
+
+    Attributes:
+        step_losses: of the last step, the five and their sum as ``loss``.
+        scores: COCO's numbers of the last validation, by ``boxes`` and ``masks``; empty before the first.
+    """
+
+    def __init__(
+        self, model: MaskRCNN, settings: TrainingSettings, steps: int, validation: Sequence[LabelledPhoto] = ()
+    ) -> None:
+        super().__init__()
+        self.model = model
+        # torchvision's own memory format: rounding, and with it which proposals are sampled, is as there.
+        self.network = model.network.to(memory_format=torch.contiguous_format)
+        self.settings, self.steps, self.validation = settings, steps, validation
+        self.step_losses: Mapping[str, float] = {}
+        self.scores: Mapping[str, Mapping[str, float]] = {}
+        self._evaluator = Evaluator(model.class_names)
+
+    def on_fit_start(self) -> None:
+        self.model.device = self.device
+        self.network.train()  # Lightning leaves the mode as it finds it
+
+    def training_step(self, batch: Batch, index: int) -> torch.Tensor:
+        images, targets, names = batch
+        losses = self.losses(images, targets, index)
+        total = torch.stack([losses[name] for name in LOSSES]).sum()
+        if not torch.isfinite(total):
+            values = ", ".join(f"{name} {losses[name].item():g}" for name in LOSSES)
+            raise TrainingError(
+                f"the loss is not a number in epoch {self.current_epoch + 1}, step {index + 1} ({values}); its photos: "
+                f"{', '.join(names)}. Weights of the last whole epoch are kept; try a smaller learning rate"
+            )
+        self.step_losses = {"loss": total.item()} | {name: losses[name].item() for name in LOSSES}
+        self.log_dict(self.step_losses, prog_bar=True, batch_size=len(images))
+        return total
+
+    def losses(self, images: list[torch.Tensor], targets: list[dict[str, torch.Tensor]], index: int) -> dict[str, Any]:
+        """torchvision's five losses; which proposals they are taken of follows from seed, epoch and step."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed_of(self.settings.seed, self.current_epoch, index, self.global_rank, "sampling"))
+            return dict(self.network(images, targets))
+
+    def validation_step(self, batch: list[int], index: int) -> None:
+        for place in batch:
+            photo = self.validation[place]
+            (found,) = self.model.predict([photo.photo])
+            self._evaluator.add(photo.instances, found)
+
+    def on_validation_epoch_end(self) -> None:
+        self.scores = {kind: self._evaluator.scores(kind).numbers for kind in ("boxes", "masks")}
+        self._evaluator = Evaluator(self.model.class_names)
+        named = {"box_mAP": self.scores["boxes"]["AP"], "mask_mAP": self.scores["masks"]["AP"]}
+        self.log_dict(named, prog_bar=True, sync_dist=False, batch_size=1)
+
+    def configure_optimizers(self) -> Any:
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.settings.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.settings.learning_rate)
+        scheduler = LambdaLR(optimizer, lambda step: rate(step, self.steps, self.settings.warmup_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def rate(step: int, steps: int, warmup: int | None = None) -> float:
+    """The learning rate's factor at a step: up from a thousandth along a line, then down to 0 along a cosine.
+
+    Example:
+        >>> [round(rate(step, 100, 10), 3) for step in (0, 5, 10, 55, 100)]
+        [0.001, 0.5, 1.0, 0.5, 0.0]
+    """
+    rising = min(1000, steps // 10) if warmup is None else min(warmup, steps)
+    if step < rising:
+        return 0.001 + 0.999 * step / rising
+    return 0.5 * (1 + math.cos(math.pi * min((step - rising) / max(steps - rising, 1), 1)))

@@ -1,0 +1,296 @@
+"""A training from its start, or from where it was interrupted, to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import pickle
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from torch.utils.data import DataLoader
+
+from maskbridge.adapter.labelled import LabelledPhotos, usable
+from maskbridge.adapter.mask_rcnn import MaskRCNN
+from maskbridge.adapter.training.classes import with_classes
+from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, collate
+from maskbridge.adapter.training.module import TrainingError, TrainingModule
+from maskbridge.adapter.training.saving import BEST, CHECKPOINT, LAST, Row, Saving, Step, StoppedError
+from maskbridge.adapter.training.settings import TrainingSettings
+
+PRECISIONS: Mapping[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What came of a training.
+
+    Attributes:
+        best: the weights file with the best masks on the validation photos; without those the last.
+        last: the weights file of the last epoch.
+        history: the figures of each epoch.
+        best_epoch: which of them made ``best``.
+        labels_left_out: how many labels were left out for which reason.
+        resumed: the epoch after which an interrupted run went on, 0 for one from the start.
+        seconds: that this run took.
+    """
+
+    best: Path
+    last: Path
+    history: Sequence[Row]
+    best_epoch: int
+    labels_left_out: Mapping[str, int]
+    resumed: int
+    seconds: float
+
+
+def train(
+    model: MaskRCNN,
+    photos: LabelledPhotos,
+    out: str | os.PathLike[str],
+    settings: TrainingSettings | None = None,
+    *,
+    class_names: Sequence[str] | None = None,
+    validation: LabelledPhotos | None = None,
+    progress: bool = True,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> TrainingReport:
+    """Trains a model on labelled photos, and leaves weights, a checkpoint, figures and curves in a folder.
+
+    Started again with the same arguments after an interruption, it goes on after the last whole epoch; on a CPU the result
+    is that of an undisturbed run, bit for bit. Losses are torchvision's own.
+
+    Args:
+        model: where to start; it is not changed.
+        photos: what to train on (see `maskbridge.adapter.labelled.usable` for what is left out).
+        out: the folder: ``best.safetensors`` and ``last.safetensors`` (which `MaskRCNN` takes), ``metrics.csv``,
+            ``curves.png``, TensorBoard's events, and the checkpoint.
+        settings: how to train; by default `TrainingSettings()`.
+        class_names: what the new weights find; by default the classes of the photos.
+        validation: photos to measure with after each epoch.
+        progress: whether a bar shows the losses.
+        on_step: told after each step; `StoppedError` raised by it ends the training, which can go on later.
+
+    Raises:
+        DataError: no label can be used, or the class list is empty.
+        SettingsError: a setting is wrong.
+        TrainingError: the loss is no number, the folder holds another training, or one is running in it.
+        ImageError: a photo cannot be read.
+    """
+    settings = settings or TrainingSettings()
+    folder = Path(out)
+    with _alone_in(folder), _quietly():
+        began = time.monotonic()
+        kept = usable(photos, photos.class_names if class_names is None else class_names)
+        measured = None if validation is None else _same_classes(validation, kept.class_names)
+        start = with_classes(
+            model,
+            kept.class_names,
+            trainable_backbone_layers=settings.trainable_backbone_layers,
+            seed=settings.seed,
+        )
+        saving = Saving(folder, _key(start, kept, measured, settings), _metadata(model, kept, settings), on_step)
+        checkpoint = _checkpoint(folder / CHECKPOINT, saving)
+        resumed = len(saving.history)
+        if resumed < settings.epochs:
+            _fit(start, kept, measured, settings, saving, checkpoint, progress)
+        return TrainingReport(
+            best=folder / BEST,
+            last=folder / LAST,
+            history=tuple(saving.history),
+            best_epoch=int(saving.best["epoch"]),
+            labels_left_out=kept.reasons(),
+            resumed=resumed,
+            seconds=time.monotonic() - began,
+        )
+
+
+def train_steps(*args: Any, **options: Any) -> Generator[Step, None, TrainingReport]:
+    """`train` as an iterator over its steps that ends in the report; closing it stops the training.
+
+    The training runs in a thread of its own and waits for nobody: steps that were not asked for in time are skipped.
+    """
+    steps: queue.Queue[Step | None] = queue.Queue()
+    closed = threading.Event()
+    result: list[TrainingReport] = []
+    failure: list[BaseException] = []
+
+    def on_step(step: Step) -> None:
+        if closed.is_set():
+            raise StoppedError("the training was stopped; started again it goes on after its last whole epoch")
+        steps.put(step)
+
+    def run() -> None:
+        try:
+            result.append(train(*args, **options, progress=False, on_step=on_step))
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            steps.put(None)
+
+    thread = threading.Thread(target=run, name="training", daemon=True)
+    thread.start()
+    try:
+        while (step := steps.get()) is not None:
+            while not steps.empty():
+                newer = steps.get()
+                if newer is None:
+                    steps.put(None)
+                    break
+                step = newer
+            yield step
+    finally:
+        closed.set()
+        thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+def _fit(
+    start: MaskRCNN,
+    photos: LabelledPhotos,
+    validation: LabelledPhotos | None,
+    settings: TrainingSettings,
+    saving: Saving,
+    checkpoint: Path | None,
+    progress: bool,
+) -> None:
+    rank, world = int(os.environ.get("LOCAL_RANK", 0)), settings.devices
+    on_gpu = start.device.type == "cuda"
+    callbacks = [saving, *([_Bar()] if progress else [])]
+    trainer = Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=[start.device.index or 0] if on_gpu and world == 1 else world,
+        strategy="auto" if world == 1 else "ddp_find_unused_parameters_true",
+        precision=PRECISIONS[settings.precision],
+        max_epochs=settings.epochs,
+        gradient_clip_val=settings.clip,
+        callbacks=callbacks,
+        logger=_logger(saving.out),
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=saving.out,
+    )
+    batches = EpochBatches(photos, settings, lambda: len(saving.history), rank=rank, world=world)
+    workers = {"num_workers": settings.workers, "persistent_workers": settings.workers > 0}
+    if settings.workers:
+        workers["multiprocessing_context"] = "spawn"
+    module = TrainingModule(start, settings, len(batches) * settings.epochs, validation or ())
+    fed: DataLoader[Any] = DataLoader(
+        TrainingPhotos(photos, settings), batch_sampler=batches, collate_fn=collate, pin_memory=on_gpu, **workers
+    )
+    measured: DataLoader[Any] | None = None
+    if validation is not None:
+        # Places only: the module reads the photos, as `predict` does.
+        measured = DataLoader(range(len(validation)), batch_size=1, collate_fn=list)  # type: ignore[arg-type]
+    try:
+        trainer.fit(module, fed, measured, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+    except OSError as error:
+        raise TrainingError(
+            f"{saving.out}: cannot be written ({error.strerror or error}); earlier files are kept"
+        ) from error
+
+
+class _Bar(TQDMProgressBar):
+    """Lightning's bar, without the logger's version."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        return {name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"}
+
+
+def _logger(out: Path) -> Any:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return TensorBoardLogger(out, name="", version="tensorboard", default_hp_metric=False)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Holds the folder: two trainings in one would overwrite each other's files. Freed when the process ends, however."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if int(os.environ.get("LOCAL_RANK", 0)):  # a helper of the training that holds it
+            yield
+            return
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise TrainingError(f"{folder}: a training is running in this folder; wait for it, or choose another") from None
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Lightning's remarks on what is so on purpose (few workers, an unused GPU, …)."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _same_classes(validation: LabelledPhotos, class_names: tuple[str, ...]) -> LabelledPhotos | None:
+    """Validation photos, if there are any; labels of other classes do not count, crowds do as COCO has them."""
+    return validation if len(validation) and set(validation.class_names[1:]) & set(class_names) else None
+
+
+def _key(start: MaskRCNN, photos: LabelledPhotos, validation: LabelledPhotos | None, settings: TrainingSettings) -> str:
+    """What a training is known by: what its result depends on. Of a longer one the epochs differ."""
+    said = [
+        start.fingerprint,
+        photos.fingerprint(),
+        validation.fingerprint() if validation else "",
+        settings.result_settings(),
+    ]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _metadata(model: MaskRCNN, photos: LabelledPhotos, settings: TrainingSettings) -> dict[str, str]:
+    return {
+        "trained_from": f"{model.weights_name} {model.fingerprint}",
+        "training_settings": json.dumps(settings.result_settings()),
+        "training_data": json.dumps({"photos": len(photos), "objects": photos.objects, "hash": photos.fingerprint()}),
+    }
+
+
+def _checkpoint(path: Path, saving: Saving) -> Path | None:
+    """The checkpoint to go on from, if there is one; it must be of the same training."""
+    if not path.is_file():
+        return None
+    advice = f"{path}: %s. Choose another folder, or delete this one to begin anew"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        kept = state["callbacks"][saving.state_key]
+        saving.load_state_dict(kept)
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(advice % f"cannot be read as a checkpoint ({type(error).__name__})") from None
+    if kept["key"] != saving.key:
+        raise TrainingError(advice % "is of a training with other weights, photos, classes or settings")
+    return path

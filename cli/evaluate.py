@@ -1,0 +1,55 @@
+"""``maskbridge evaluate``: how good weights, or predictions that are there already, are by COCO's rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskbridge.cli import options, sources
+
+
+def evaluate(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, curves and the worst photos.")],
+    coco: sources.Coco = None,
+    photos: sources.Photos = None,
+    fiftyone: sources.FiftyOne = None,
+    field: sources.Field = "ground_truth",
+    label_studio: sources.LabelStudioProject = None,
+    label_studio_export: sources.LabelStudioExport = None,
+    split: sources.Split = None,
+    predictions: Annotated[
+        str | None, typer.Option(help="FiftyOne: measure this field instead of weights; it is written there for its panel.")
+    ] = None,
+    weights: options.Weights = "DEFAULT",
+    builder: options.Builder = None,
+    classes: options.Classes = None,
+    device: options.Device = None,
+    worst: Annotated[int, typer.Option(min=0, help="How many of the worst photos are drawn.")] = 12,
+) -> None:
+    """Measure by COCO's rules: its twelve numbers for boxes and masks, each class, curves, the worst photos."""
+    from maskbridge.adapter.errors import MaskbridgeError
+    from maskbridge.cli.extras import needed
+
+    source = sources.Source(
+        coco=coco, photos=photos, fiftyone=fiftyone, field=field, label_studio=label_studio, export=label_studio_export
+    )
+    with needed("train"):
+        from maskbridge.adapter import MaskRCNN
+        from maskbridge.adapter.evaluation.measure import evaluate as of_model
+        from maskbridge.adapter.evaluation.report import write_report
+        from maskbridge.cli.evaluation_report import print_report, with_bar
+    labelled = source.read(split)
+    names = options.names(classes)
+    if predictions is None:
+        steps = of_model(MaskRCNN(weights, builder=builder, device=device), labelled, class_names=names)
+    elif fiftyone is None:
+        raise MaskbridgeError("--predictions names a field of a FiftyOne dataset: give --fiftyone too")
+    else:
+        from maskbridge.plugin.evaluating import of_field
+
+        steps = of_field(fiftyone, field, predictions, labelled, split=split, class_names=names)
+    evaluation = with_bar(steps, len(labelled))
+    write_report(evaluation, labelled, out, worst=worst)
+    print_report(evaluation, labelled, out)

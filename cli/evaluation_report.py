@@ -1,0 +1,62 @@
+"""What ``maskbridge evaluate`` measured, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from maskbridge.adapter.evaluation.report import CURVES, RESULTS, WORST
+from maskbridge.adapter.evaluation.scores import NUMBERS
+
+if TYPE_CHECKING:
+    from maskbridge.adapter.evaluation.measure import Evaluation
+    from maskbridge.adapter.labelled import LabelledPhotos
+
+MOST_ROWS = 100
+
+
+def with_bar(steps: Generator[int, None, Evaluation], total: int) -> Evaluation:
+    """Runs an evaluation to its end, with a progress bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("photos", total=total)
+        while True:
+            try:
+                bar.update(task, completed=next(steps))
+            except StopIteration as end:
+                return end.value
+
+
+def print_report(evaluation: Evaluation, photos: LabelledPhotos, out: Path) -> None:
+    """Prints COCO's numbers, the classes, what could not be measured, and where the pictures are."""
+    console = Console(highlight=False)
+    table = Table(f"{len(evaluation.photos)} photos, {evaluation.objects} objects", *evaluation.scores)
+    for number in NUMBERS:
+        table.add_row(number, *(_shown(scores.numbers[number]) for scores in evaluation.scores.values()))
+    console.print(table)
+    kinds = [f"{kind} {number}" for kind in evaluation.scores for number in ("AP", "AP50")]
+    classes = Table("class", "objects", *kinds)
+    per_class = evaluation.main.per_class
+    for name in sorted(per_class, key=lambda name: -per_class[name]["objects"])[:MOST_ROWS]:
+        values = [_shown(s.per_class[name][number]) for s in evaluation.scores.values() for number in ("AP", "AP50")]
+        classes.add_row(escape(name), f"{per_class[name]['objects']:.0f}", *values)
+    console.print(classes)
+    if "masks" not in evaluation.scores:
+        console.print("the labels have no masks: only boxes were measured")
+    if evaluation.not_measured:
+        console.print(
+            f"not measured, since the model does not know them: {', '.join(evaluation.not_measured)}", markup=False
+        )
+    for reason, count in photos.reasons().items():
+        console.print(f"labels left out: {count} x {reason}", markup=False, soft_wrap=True)
+    console.print(f"{RESULTS}, {CURVES} and the worst photos ({WORST}) are in {out}", markup=False, soft_wrap=True)
+
+
+def _shown(value: float) -> str:
+    return "" if value < 0 else f"{value:.4f}"

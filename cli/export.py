@@ -1,0 +1,42 @@
+"""``maskbridge export``: weights in, a checked ONNX file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskbridge.cli import options
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The ONNX file.")],
+    weights: options.Weights = "DEFAULT",
+    builder: options.Builder = None,
+    height: Annotated[
+        int | None, typer.Option(help="Of the input, a multiple of 32.  [default: the network's own]")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Of the input, a multiple of 32.  [default: for photos of 4:3]")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos in an input.")] = 1,
+    photos: Annotated[list[Path] | None, typer.Option(help="Photos to check with; may be given several times.")] = None,
+) -> None:
+    """Write the network as ONNX, for a fixed input; kept only if ONNX Runtime finds what PyTorch finds."""
+    from maskbridge.adapter.errors import SettingsError
+    from maskbridge.cli.extras import needed
+
+    if (height is None) != (width is None):
+        raise SettingsError("--height and --width are given together or not at all")
+    with needed("onnx"):
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+
+        from maskbridge.adapter import MaskRCNN
+        from maskbridge.adapter.onnx_export import export as run
+    model = MaskRCNN(weights, builder=builder, device="cpu")
+    size = None if height is None or width is None else (height, width)
+    check = run(model, out, input_size=size, batch_size=batch_size, photos=photos or [])
+    print(
+        f"{out}: checked with {check.objects} objects in {check.photos} photos; ONNX Runtime differs from PyTorch by at "
+        f"most {check.boxes:.1g} px, {check.scores:.1g} in scores and {check.masks:.2%} of a mask's pixels"
+    )

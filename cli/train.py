@@ -1,0 +1,98 @@
+"""``maskbridge train``: labels in, weights out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskbridge.cli import options, sources
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights, figures and curves.")],
+    coco: sources.Coco = None,
+    photos: sources.Photos = None,
+    fiftyone: sources.FiftyOne = None,
+    field: sources.Field = "ground_truth",
+    label_studio: sources.LabelStudioProject = None,
+    label_studio_export: sources.LabelStudioExport = None,
+    split: sources.Split = None,
+    validation_split: Annotated[str | None, typer.Option(help="The split to measure with.")] = None,
+    validation_coco: Annotated[Path | None, typer.Option(help="A COCO file of photos to measure with.")] = None,
+    validation_fraction: Annotated[
+        float,
+        typer.Option(min=0, max=0.9, help="Without one of these two: the part of the photos that is kept to measure."),
+    ] = 0.1,
+    weights: options.Weights = "DEFAULT",
+    builder: options.Builder = None,
+    weights_backbone: Annotated[
+        str | None, typer.Option(help="With --weights none: weights of the backbone alone, by name or a .pth file.")
+    ] = None,
+    classes: options.Classes = None,
+    epochs: Annotated[int, typer.Option(min=1, help="How often all photos are seen.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a step.")] = 2,
+    learning_rate: Annotated[float, typer.Option(help="AdamW's, after the warm-up; it falls along a cosine.")] = 1e-4,
+    warmup_steps: Annotated[
+        int | None, typer.Option(help="Steps in which it rises.  [default: a tenth, at most 1,000]")
+    ] = None,
+    trainable_backbone_layers: Annotated[int, typer.Option(min=0, max=5, help="Blocks of the backbone to train.")] = 3,
+    scale_jitter: Annotated[tuple[float, float], typer.Option(help="Least and greatest scale of a photo.")] = (0.75, 1.25),
+    precision: Annotated[str, typer.Option(help="32, or bf16 or 16 on a GPU.")] = "32",
+    device: options.Device = None,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs that share the work.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read photos.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+) -> None:
+    """Train on labels of a COCO file, FiftyOne or Label Studio. Run again after an interruption, it goes on."""
+    from maskbridge.cli.extras import needed
+
+    source = sources.Source(
+        coco=coco,
+        photos=photos,
+        fiftyone=fiftyone,
+        field=field,
+        label_studio=label_studio,
+        export=label_studio_export,
+    )
+    with needed("train"):
+        import torch
+
+        from maskbridge.adapter import MaskRCNN
+        from maskbridge.adapter.coco_dataset import read_coco
+        from maskbridge.adapter.training.run import train as run
+        from maskbridge.adapter.training.settings import TrainingSettings
+        from maskbridge.cli.training_report import print_data, print_report
+    settings = TrainingSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup_steps=warmup_steps,
+        scale_jitter=scale_jitter,
+        trainable_backbone_layers=trainable_backbone_layers,
+        precision=precision,  # type: ignore[arg-type]
+        devices=devices,
+        workers=workers,
+        seed=seed,
+    )
+    labelled = source.read(split)
+    if validation_coco is not None:
+        validation = read_coco(validation_coco)
+    elif validation_split is not None:
+        validation = source.read(validation_split)
+    else:
+        labelled, validation = labelled.split(validation_fraction)
+    class_names = options.names(classes)
+    torch.manual_seed(seed)
+    scratch = weights.lower() == "none"
+    model = MaskRCNN(
+        None if scratch else weights,
+        builder=builder,
+        weights_backbone=weights_backbone,
+        class_names=(class_names or labelled.class_names) if scratch else None,
+        device=device,
+    )
+    print_data(labelled, validation)
+    report = run(model, labelled, out, settings, class_names=class_names, validation=validation or None)
+    print_report(report)

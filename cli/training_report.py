@@ -1,0 +1,45 @@
+"""What ``maskbridge train`` was given and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from maskbridge.adapter.labelled import LabelledPhotos
+    from maskbridge.adapter.training.run import TrainingReport
+
+MOST_ROWS = 12
+
+
+def print_data(photos: LabelledPhotos, validation: LabelledPhotos) -> None:
+    """Prints how many photos and objects there are, and which labels could not be read."""
+    console = Console(highlight=False)
+    console.print(f"{len(photos)} photos with {photos.objects} objects to train on, {len(validation)} to measure with")
+    for label in photos.unusable[:MOST_ROWS]:
+        console.print(f"  left out: {label.photo}, {label.label}: {label.reason}", markup=False, soft_wrap=True)
+    if len(photos.unusable) > MOST_ROWS:
+        console.print(f"  … and {len(photos.unusable) - MOST_ROWS} labels more")
+
+
+def print_report(report: TrainingReport) -> None:
+    """Prints the epochs, what was left out and why, and where the weights are."""
+    console = Console(highlight=False)
+    measured = "mask_mAP" in report.history[-1]
+    table = Table("epoch", "loss", *(["box mAP", "mask mAP", "mask AP50"] if measured else []))
+    shown = [row for row in report.history if row["epoch"] > len(report.history) - MOST_ROWS]
+    for row in shown:
+        scores = [f"{row[name]:.3f}" for name in ("box_mAP", "mask_mAP", "mask_AP50")] if measured else []
+        star = " *" if row["epoch"] == report.best_epoch else ""
+        table.add_row(f"{row['epoch']:.0f}{star}", f"{row['loss']:.3f}", *scores)
+    console.print(table)
+    for reason, count in report.labels_left_out.items():
+        console.print(f"labels left out: {count} x {reason}", markup=False, soft_wrap=True)
+    if report.resumed:
+        console.print(f"went on after epoch {report.resumed}")
+    console.print(f"the best weights (epoch {report.best_epoch}): {report.best}", markup=False, soft_wrap=True)
+    console.print(
+        f"look at them: maskbridge predict PHOTOS --weights {report.best} -o FOLDER", markup=False, soft_wrap=True
+    )

@@ -1,0 +1,166 @@
+"""Scores are pycocotools' own; what is left out is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from conftest import SHARED
+from maskbridge.adapter import Instances, MaskRCNN
+from maskbridge.adapter.coco_dataset import read_coco, write_coco
+from maskbridge.adapter.evaluation.measure import Evaluation, evaluate, measure
+from maskbridge.adapter.evaluation.report import write_report
+from maskbridge.adapter.labelled import DataError, LabelledPhotos, named, usable
+
+COCO_MINI = SHARED / "coco-mini" / "instances.json"
+
+
+def ended(steps: object) -> Evaluation:
+    while True:
+        try:
+            next(steps)  # type: ignore[call-overload]
+        except StopIteration as end:
+            return end.value
+
+
+def jittered(photos: LabelledPhotos, seed: int = 0) -> list[Instances]:
+    """Predictions near the labels: boxes and masks moved, some left out, some of another class, scores by chance."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for photo in photos:
+        truth = photo.instances
+        truth = truth[rng.random(len(truth)) < 0.8] if len(truth) else truth
+        labels = np.where(rng.random(len(truth)) < 0.9, truth.labels, 1)
+        moved = tuple(
+            None if crop is None else replace(crop, x=max(crop.x + int(rng.integers(-3, 4)), 0)) for crop in truth.masks
+        )
+        boxes = truth.boxes + rng.normal(0, 3, truth.boxes.shape)
+        scores = rng.random(len(truth))
+        made.append(replace(truth, labels=labels, masks=moved, boxes=boxes, scores=scores, attributes=None, ids=None))
+    return made
+
+
+def test_numbers_equal_pycocotools(photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
+    found = jittered(photos_with_labels)
+    evaluation = ended(measure(photos_with_labels, found, photos_with_labels.class_names))
+    write_coco(tmp_path / "labels.json", photos_with_labels)
+    truth = COCO(str(tmp_path / "labels.json"))
+    for kind, theirs, other in (("boxes", "bbox", "segmentation"), ("masks", "segm", "bbox")):
+        # With both in a result pycocotools would take the box's area for the mask's.
+        found_in_all = [result for number, photo in enumerate(found, start=1) for result in photo.to_coco(number)]
+        results = [{name: value for name, value in result.items() if name != other} for result in found_in_all]
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        expected = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), theirs)
+        expected.evaluate()
+        expected.accumulate()
+        expected.summarize()
+        numbers = list(evaluation.scores[kind].numbers.values())  # type: ignore[index]
+        np.testing.assert_allclose(numbers, expected.stats, atol=1e-6)
+        assert 0.1 < numbers[0] < 0.9
+
+
+@pytest.fixture(scope="module")
+def photos_with_labels() -> LabelledPhotos:
+    """Real labels with crowds, where they are at hand; else discs and bars."""
+    if COCO_MINI.is_file():
+        return read_coco(COCO_MINI, split="val2017")
+    from test_training import photos_of, shapes
+
+    return photos_of(shapes(12))
+
+
+@pytest.mark.skipif(not COCO_MINI.is_file(), reason="shared/coco-mini is not here")
+def test_the_bundled_weights_on_coco_mini(bundled: MaskRCNN, photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
+    few = replace(photos_with_labels, photos=photos_with_labels.photos[:16])
+    evaluation = ended(evaluate(bundled, few))
+    assert evaluation.class_names == ("person",)
+    assert "bench" in evaluation.not_measured
+    matches = evaluation.main.matches
+    assert sum(match["found"] + match["missed"] for match in matches) == evaluation.objects
+    write_report(evaluation, few, tmp_path, worst=3)
+    assert len(list((tmp_path / "worst").glob("*.jpg"))) == min(3, len(evaluation.worst(3)))
+    written = json.loads((tmp_path / "evaluation.json").read_text())
+    assert written["masks"]["numbers"] == dict(evaluation.main.numbers)
+    assert (tmp_path / "precision-recall.png").stat().st_size > 5000
+
+
+@pytest.mark.skipif(not COCO_MINI.is_file(), reason="shared/coco-mini is not here")
+def test_coco_there_and_back(photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
+    write_coco(tmp_path / "labels.json", photos_with_labels)
+    again = read_coco(tmp_path / "labels.json", COCO_MINI.parent / "images")
+    assert again.class_names == photos_with_labels.class_names
+    for one, other in zip(again, photos_with_labels):
+        mine, theirs = one.instances, other.instances
+        assert mine.names == theirs.names
+        assert all((a == b).all() for a, b in zip(mine.frames(), theirs.frames()))
+    crowds = usable(photos_with_labels, photos_with_labels.class_names).reasons().get("a crowd, not an object", 0)
+    assert crowds > 0
+
+
+def test_nothing_to_measure(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+    size = astronaut.shape[:2]
+    zebra = Instances(size, [[0, 0, 9, 9]], [1], ("__background__", "zebra"), [None])
+    with pytest.raises(DataError, match=r"nothing to measure.*zebra"):
+        ended(evaluate(bundled, named([(astronaut, zebra)])))
+
+
+def test_boxes_without_masks_are_measured_as_boxes(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+    person = Instances(astronaut.shape[:2], [[0, 0, 400, 500]], [1], bundled.class_names, [None])
+    evaluation = ended(evaluate(bundled, named([(astronaut, person)])))
+    assert list(evaluation.scores) == ["boxes"]
+
+
+GOOD = {
+    "images": [{"id": 1, "file_name": "a.jpg", "height": 20, "width": 30}],
+    "annotations": [{"id": 5, "image_id": 1, "category_id": 0, "bbox": [1, 1, 9, 9], "segmentation": [[1, 1, 9, 1, 9, 9]]}],
+    "categories": [{"id": 0, "name": "zero"}, {"id": 7, "name": "seven"}],
+}
+
+
+def test_categories_may_begin_at_zero(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "coco.json").write_text(json.dumps(GOOD))
+    found = read_coco(tmp_path / "coco.json")
+    assert found.class_names == ("__background__", "zero", "seven")
+    assert found[0].instances.names == ["zero"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": []}, "names no photo"),
+        ({"images": [{"id": 1, "file_name": "../a.jpg", "height": 2, "width": 3}]}, "not below the folder"),
+        ({"images": [{"id": 1, "file_name": "/etc/passwd", "height": 2, "width": 3}]}, "not below the folder"),
+        ({"images": [{"id": 1, "file_name": "b.jpg", "height": 2, "width": 3}]}, r"1 of its 1 photos are not in .*b\.jpg"),
+        ({"images": [{"id": 1}]}, "not COCO's format"),
+        ({"annotations": [{}]}, "not COCO's format"),
+        ({"categories": None}, "not COCO's format"),
+    ],
+)
+def test_files_that_are_not_coco(change: dict[str, object], said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "coco.json").write_text(json.dumps(GOOD | change))
+    with pytest.raises(DataError, match=said):
+        read_coco(tmp_path / "coco.json")
+
+
+def test_broken_annotations_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    annotation = GOOD["annotations"][0]
+    bad = [
+        {**annotation, "id": 6, "segmentation": {"size": [9, 9], "counts": [81]}},
+        {**annotation, "id": 7, "category_id": 3},
+        {**annotation, "id": 8, "bbox": [1, 2], "segmentation": None},
+        {**annotation, "id": 9, "segmentation": [[1, 2, 3]]},
+    ]
+    (tmp_path / "coco.json").write_text(json.dumps(GOOD | {"annotations": [annotation, *bad]}))
+    found = read_coco(tmp_path / "coco.json")
+    assert found.objects == 1
+    assert [label.label for label in found.unusable] == ["6", "7", "8", "9"]
+    assert "not [20, 30]" in found.unusable[0].reason

@@ -1,0 +1,360 @@
+"""Training: torchvision's losses, resuming bit for bit, learning, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filelock import FileLock
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torchvision.models.detection import maskrcnn_resnet50_fpn
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from maskbridge.adapter import ImageError, Instances, MaskbridgeError, MaskCrop, MaskRCNN, SettingsError
+from maskbridge.adapter.evaluation.measure import Evaluation, evaluate
+from maskbridge.adapter.images import as_float, read
+from maskbridge.adapter.instances import BACKGROUND
+from maskbridge.adapter.labelled import DataError, LabelledPhoto, LabelledPhotos, named
+from maskbridge.adapter.training.classes import with_classes
+from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, changed
+from maskbridge.adapter.training.module import LOSSES, TrainingError, TrainingModule
+from maskbridge.adapter.training.run import Step, TrainingReport, train, train_steps
+from maskbridge.adapter.training.saving import CHECKPOINT
+from maskbridge.adapter.training.settings import TrainingSettings
+from seeded import seeded
+
+CLASSES = (BACKGROUND, "disc", "bar")
+SMALL = {
+    "min_size": 96,
+    "max_size": 128,
+    "rpn_post_nms_top_n_train": 60,
+    "rpn_post_nms_top_n_test": 30,
+    "box_batch_size_per_image": 32,
+}
+
+
+def shapes(count: int, *, seed: int = 0, size: tuple[int, int] = (96, 128)) -> list[tuple[np.ndarray, Instances]]:
+    """Photos of bright discs and bars on noise, with their exact masks."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for index in range(count):
+        height, width = size if index % 3 else size[::-1]
+        photo = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
+        rows, columns = np.mgrid[:height, :width]
+        masks, labels = [], []
+        for label in (1, 2):
+            x, y = rng.integers(24, width - 24), rng.integers(24, height - 24)
+            disc = (rows - y) ** 2 + (columns - x) ** 2 < 18**2
+            bar = (abs(rows - y) < 8) & (abs(columns - x) < 22)
+            mask = disc if label == 1 else bar & ~masks[0]
+            photo[mask] = (230, 60, 60) if label == 1 else (60, 90, 240)
+            masks.append(mask)
+            labels.append(label)
+        made.append((photo, of_masks(masks, labels)))
+    return made
+
+
+def of_masks(masks: list[np.ndarray], labels: list[int], names: tuple[str, ...] = CLASSES) -> Instances:
+    target = {
+        "boxes": torch.tensor([MaskCrop(0, 0, mask).box for mask in masks], dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.tensor(labels),
+        "masks": torch.from_numpy(np.stack(masks).astype(np.uint8)),
+    }
+    return Instances.from_torchvision(target, names)
+
+
+@pytest.fixture(scope="module")
+def model() -> MaskRCNN:
+    """A trained trunk with new heads, for small photos: steps of a tenth of a second."""
+    start = MaskRCNN("bundled")
+    return with_classes(MaskRCNN(replace(start.weights, arguments=SMALL)), CLASSES)
+
+
+def photos_of(pairs: list[tuple[np.ndarray, Instances]]) -> LabelledPhotos:
+    kept = tuple(LabelledPhoto.of(photo, found, f"photo {index}") for index, (photo, found) in enumerate(pairs))
+    return LabelledPhotos(kept, CLASSES)
+
+
+def measured(model: MaskRCNN, photos: LabelledPhotos) -> Evaluation:
+    steps = evaluate(model, photos)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def test_losses_equal_torchvisions() -> None:
+    ours = seeded("maskrcnn_resnet50_fpn", frozen=True, num_classes=3, min_size=128, max_size=160)
+    theirs = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3, min_size=128, max_size=160)
+    for name, module in list(theirs.backbone.body.named_modules()):
+        if isinstance(module, torch.nn.BatchNorm2d):  # as torchvision's builder has them with pretrained values
+            parent = theirs.backbone.body.get_submodule(name.rpartition(".")[0])
+            setattr(parent, name.rpartition(".")[2], FrozenBatchNorm2d(module.num_features))
+    theirs.load_state_dict(ours.network.state_dict())
+    theirs.train()
+    module = TrainingModule(ours, TrainingSettings(), 10)
+    module.network.train()
+    pairs = shapes(3)
+    images, targets = [as_float(read(photo)) for photo, _ in pairs], [found.to_target() for _, found in pairs]
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        expected = theirs([image.clone() for image in images], [dict(target) for target in targets])
+        torch.manual_seed(7)
+        found = module.network(images, targets)
+    assert set(expected) == set(LOSSES)
+    for name in LOSSES:
+        assert expected[name].item() > 0
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-9)
+
+
+def test_overfitting_a_few_photos(model: MaskRCNN, tmp_path: Path) -> None:
+    photos = photos_of(shapes(4) * 4)
+    settings = TrainingSettings(epochs=8, batch_size=2, learning_rate=2e-3, scale_jitter=None)
+    steps: list[Step] = []
+    report = train(model, photos, tmp_path, settings, progress=False, on_step=steps.append)
+    assert report.history[-1]["loss"] < report.history[0]["loss"] / 3
+    trained = MaskRCNN(str(report.best))
+    assert trained.class_names == CLASSES
+    assert measured(trained, photos).scores["masks"].numbers["AP50"] >= 0.9
+    assert [step.done for step in steps] == list(range(1, 65))
+    assert set(steps[-1].losses) == {"loss", *LOSSES}
+    with safe_open(report.best, framework="pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["training_data"])["objects"] == photos.objects
+    assert json.loads(metadata["metrics"])["epoch"] == 8
+    header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert header.startswith("epoch,loss,loss_classifier")
+    assert len(rows) == 8
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_killed_and_started_again_it_ends_with_the_same_weights(model: MaskRCNN, tmp_path: Path) -> None:
+    photos, validation = photos_of(shapes(5)), photos_of(shapes(3, seed=9))
+    settings = TrainingSettings(epochs=3, seed=3)
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import importlib.util, sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[2] / 'benchmarks')!r})\n"
+        f"spec = importlib.util.spec_from_file_location('test_training_import', {__file__!r})\n"
+        "module = importlib.util.module_from_spec(spec); sys.modules['test_training_import'] = module\n"
+        "spec.loader.exec_module(module)\n"
+        "module.train_in_process(sys.argv[1])\n"
+    )
+    undisturbed = train(model, photos, tmp_path / "whole", settings, progress=False, validation=validation)
+    broken = tmp_path / "broken"
+    with subprocess.Popen([sys.executable, script, broken], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch 2 of 3, step 4 of 9"):
+                os.kill(process.pid, signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert torch.load(broken / CHECKPOINT, weights_only=True)["epoch"] == 0
+    resumed = train(model, photos, broken, settings, progress=False, validation=validation)
+    assert (undisturbed.resumed, resumed.resumed) == (0, 1)
+    for ours, theirs in ((resumed.last, undisturbed.last), (resumed.best, undisturbed.best)):
+        values, expected = load_file(ours), load_file(theirs)
+        assert all(torch.equal(values[name], expected[name]) for name in expected)
+    same = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
+    assert same == [{k: v for k, v in row.items() if k != "seconds"} for row in undisturbed.history]
+    again = train(model, photos, broken, settings, progress=False, validation=validation)
+    assert again.resumed == 3, "a training that is done is not done again"
+
+
+def train_in_process(out: str) -> None:
+    """What the test above kills."""
+    start = with_classes(MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)), CLASSES)
+    train(
+        start,
+        photos_of(shapes(5)),
+        out,
+        TrainingSettings(epochs=3, seed=3),
+        progress=False,
+        validation=photos_of(shapes(3, seed=9)),
+        on_step=lambda step: (print(step, flush=True), time.sleep(0.5))[0],
+    )
+
+
+def test_classes_that_stay_keep_what_is_known_of_them() -> None:
+    model = seeded("maskrcnn_resnet50_fpn_v2", num_classes=3, class_names=["cat", "dog"])
+    changed_list = with_classes(model, ["bird", "dog"])
+    old, new = model.network.roi_heads, changed_list.network.roi_heads
+    for ours, theirs, rows in (
+        (new.box_predictor.cls_score, old.box_predictor.cls_score, 1),
+        (new.box_predictor.bbox_pred, old.box_predictor.bbox_pred, 4),
+        (new.mask_predictor.mask_fcn_logits, old.mask_predictor.mask_fcn_logits, 1),
+    ):
+        assert torch.equal(ours.weight[2 * rows : 3 * rows], theirs.weight[2 * rows : 3 * rows])
+        assert torch.equal(ours.bias[:rows], theirs.bias[:rows])
+        assert not torch.equal(ours.weight[rows : 2 * rows], theirs.weight[rows : 2 * rows])
+    assert changed_list.class_names == (BACKGROUND, "bird", "dog")
+    assert model.class_names == (BACKGROUND, "cat", "dog")
+    same = with_classes(changed_list, ["bird", "dog"], seed=1)
+    assert same.fingerprint == changed_list.fingerprint
+
+
+def test_changes_follow_from_seed_and_epoch() -> None:
+    photos = photos_of(shapes(4))
+    one, same = (TrainingPhotos(photos, TrainingSettings(seed=1))[(2, 0)] for _ in range(2))
+    assert torch.equal(one[0], same[0])
+    assert torch.equal(one[1]["masks"], same[1]["masks"])
+    other = TrainingPhotos(photos, TrainingSettings(seed=1))[(3, 0)]
+    assert not torch.equal(one[0], other[0])
+    batches = EpochBatches(photos, TrainingSettings(seed=1), lambda: 5)
+    assert list(batches) == list(batches)
+    assert sorted(place for batch in batches for _, place in batch) == [0, 1, 2, 3]
+
+
+def test_work_is_shared_out_without_losing_a_photo() -> None:
+    photos = photos_of(shapes(7))
+    ranks = [EpochBatches(photos, TrainingSettings(), lambda: 0, rank=rank, world=3) for rank in range(3)]
+    assert [len(list(rank)) for rank in ranks] == [len(rank) for rank in ranks] == [2, 2, 2]
+    assert {place for rank in ranks for batch in rank for _, place in batch} == set(range(7))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_boxes_fit_their_masks_after_changes(seed: int) -> None:
+    (photo, found), *_ = shapes(1, seed=seed)
+    torch.manual_seed(seed)
+    image, target = changed(read(photo), found.to_target(), TrainingSettings(scale_jitter=(0.4, 2.5)))
+    height, width = image.shape[-2:]
+    assert (height, width) == photo.shape[:2]
+    assert len(target["boxes"]) == len(target["labels"]) == len(target["masks"])
+    assert set(target["masks"].unique().tolist()) <= {0, 1}
+    for box, mask in zip(target["boxes"], target["masks"]):
+        tight = MaskCrop(0, 0, mask.bool().numpy()).box
+        np.testing.assert_allclose(box.numpy(), tight, atol=2.5)
+        assert 0 <= box[0] < box[2] <= width
+        assert 0 <= box[1] < box[3] <= height
+
+
+def test_a_loss_that_is_no_number_names_the_batch(model: MaskRCNN, tmp_path: Path) -> None:
+    photos = photos_of(shapes(2))
+    report = train(model, photos, tmp_path, TrainingSettings(epochs=1), progress=False)
+    kept = report.last.read_bytes()
+    broken = with_classes(model, CLASSES)
+    with torch.no_grad():
+        broken.network.roi_heads.mask_predictor.mask_fcn_logits.bias.fill_(float("nan"))
+    (tmp_path / CHECKPOINT).unlink()
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1 .*photo [01], photo [01]"):
+        train(broken, photos, tmp_path, TrainingSettings(epochs=1), progress=False)
+    assert report.last.read_bytes() == kept
+
+
+def test_it_can_be_stopped_and_goes_on(model: MaskRCNN, tmp_path: Path) -> None:
+    photos, settings = photos_of(shapes(4)), TrainingSettings(epochs=2)
+    steps = train_steps(model, photos, tmp_path, settings)
+    for step in steps:
+        if step.epoch == 2:
+            break
+    steps.close()
+    rest = train_steps(model, photos, tmp_path, settings)
+    while True:
+        try:
+            next(rest)
+        except StopIteration as end:
+            report: TrainingReport = end.value
+            break
+    assert report.resumed == 1
+    assert [row["epoch"] for row in report.history] == [1, 2]
+
+
+def test_two_trainings_in_one_folder(model: MaskRCNN, tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(TrainingError, match="a training is running in this folder"):
+        train(model, photos_of(shapes(1)), tmp_path, progress=False)
+
+
+def test_a_folder_of_another_training(model: MaskRCNN, tmp_path: Path) -> None:
+    train(model, photos_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
+    with pytest.raises(TrainingError, match="of a training with other weights"):
+        train(model, photos_of(shapes(2)), tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
+    (tmp_path / CHECKPOINT).write_bytes(b"half")
+    with pytest.raises(TrainingError, match="cannot be read as a checkpoint"):
+        train(model, photos_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
+
+
+def test_a_full_disk_keeps_the_last_good_files(model: MaskRCNN, tmp_path: Path) -> None:
+    photos = photos_of(shapes(2))
+    report = train(model, photos, tmp_path, TrainingSettings(epochs=1), progress=False)
+    kept = {path: path.read_bytes() for path in (report.last, report.best)}
+    (tmp_path / CHECKPOINT).unlink()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))  # no file may grow beyond 2 MB
+    try:
+        with pytest.raises(MaskbridgeError, match="cannot be written"):
+            train(model, photos, tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, old)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert not list(tmp_path.glob(".*.safetensors.*"))
+
+
+def instances(**changes: object) -> Instances:
+    mask = MaskCrop(2, 2, np.ones((4, 5), dtype=bool))
+    values = {"size": (20, 30), "boxes": [[2, 2, 7, 6]], "labels": [1], "class_names": CLASSES, "masks": (mask,)}
+    return Instances(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"class_names": (BACKGROUND, "cat")}, "class 'cat' is not in the class list"),
+        ({"masks": (None,)}, "a box without a mask"),
+        ({"masks": (MaskCrop(2, 2, np.zeros((3, 3), dtype=bool)),)}, "its mask has no pixel in the photo"),
+        ({"masks": (MaskCrop(40, 2, np.ones((3, 3), dtype=bool)),)}, "its mask has no pixel in the photo"),
+        ({"masks": (MaskCrop(2, 2, np.ones((1, 1), dtype=bool)),)}, "its mask is a single pixel"),
+        ({"boxes": [[40, 2, 50, 9]]}, "its box is not in the photo or has no area"),
+        ({"boxes": [[5, 5, 5, 9]]}, "its box is not in the photo or has no area"),
+        ({"boxes": [[float("nan"), 2, 7, 6]]}, "its box is not in the photo or has no area"),
+        ({"attributes": ({"iscrowd": 1},)}, "a crowd, not an object"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_named(
+    changes: dict[str, object], reason: str, model: MaskRCNN, tmp_path: Path
+) -> None:
+    photo = np.zeros((20, 30, 3), dtype=np.uint8)
+    bad = replace(named([(photo, instances(**changes))]), class_names=CLASSES)
+    with pytest.raises(DataError, match="no label can be used in 1 photos: 1 x ") as raised:
+        train(model, bad, tmp_path, class_names=CLASSES, progress=False)
+    assert reason in str(raised.value)
+    mixed = named([(photo, instances(**changes)), (photo, instances())])
+    report = train(model, mixed, tmp_path, TrainingSettings(epochs=1), class_names=CLASSES, progress=False)
+    assert report.labels_left_out == {reason: 1}
+
+
+def test_class_lists_that_make_no_sense(model: MaskRCNN, tmp_path: Path) -> None:
+    photos = photos_of(shapes(1))
+    for names, said in (([], "empty"), (["a", "a"], "2 times"), ("disc", "not one string"), ([" "], "not empty")):
+        with pytest.raises(DataError, match=said):
+            train(model, photos, tmp_path, class_names=names, progress=False)
+    with pytest.raises(DataError, match="no label can be used"):
+        train(model, photos, tmp_path, class_names=["zebra"], progress=False)
+
+
+def test_a_photo_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> None:
+    pairs = [(np.zeros((10, 10, 3), dtype=np.uint8), instances())]
+    with pytest.raises(ImageError, match="is 10 x 10 pixels, its labels are for 30 x 20"):
+        train(model, photos_of(pairs), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    "options", [{"epochs": 0}, {"batch_size": 1.5}, {"learning_rate": 0}, {"precision": "8"}, {"scale_jitter": (2, 1)}]
+)
+def test_settings_out_of_range(options: dict[str, object]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(options))):
+        TrainingSettings(**options)  # type: ignore[arg-type]
