@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskbridge.adapter.errors import ImageError
 
@@ -85,6 +85,22 @@ def read(photo: Photo) -> torch.Tensor:
     if isinstance(photo, (str, os.PathLike)):
         return _from_file(Path(photo))
     raise ImageError(f"a photo is a path, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
+
+
+def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """The (H, W) that `read` will give, from the file's header alone.
+
+    Raises:
+        ImageError: there is no such photo, or its header cannot be read.
+    """
+    try:
+        with Image.open(path, formats=formats()) as image:
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except FileNotFoundError:
+        raise ImageError("no such file", path=str(path)) from None
+    except Exception as error:  # see _from_file
+        raise ImageError(f"its header cannot be read ({type(error).__name__})", path=str(path)) from None
 
 
 def as_float(image: torch.Tensor) -> torch.Tensor:

@@ -16,14 +16,17 @@ from maskbridge.plugin.model import Failure
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: photos (or frames) done out of a total, objects found, photos failed."""
+    """How far a run is: photos (or frames, or steps) done out of a total, objects found, photos failed; or what it says."""
 
     done: int
     total: int
     objects: int
     failed: int
+    said: str = ""
 
     def __str__(self) -> str:
+        if self.said:
+            return self.said
         failed = f", {self.failed} failed" if self.failed else ""
         return f"{self.done} of {self.total}: {self.objects} objects{failed}"
 
@@ -39,6 +42,11 @@ class Report:
     objects: int
     seconds: float
     failures: tuple[Failure, ...]
+    said: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.state}: {self.said or f'{self.objects} objects in {self.done} of {self.total}'}"
+        return text + (f", {len(self.failures)} failed (describe_run says why)" if self.failures else "")
 
     def to_dict(self) -> dict[str, Any]:
         """As an operator returns it: without the failures themselves, which are kept with the run."""
@@ -48,11 +56,13 @@ class Report:
 
 @dataclass
 class Tally:
-    """What a job counts while it works."""
+    """What a job counts while it works, what it says of itself, and what is kept with the run in the end."""
 
     done: int = 0
     objects: int = 0
     failures: list[Failure] = field(default_factory=list)
+    said: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def run(
@@ -86,7 +96,7 @@ def run(
     try:
         yield Progress(0, total, 0, 0)
         for _ in work(tally):
-            yield Progress(tally.done, total, tally.objects, len(tally.failures))
+            yield Progress(tally.done, total, tally.objects, len(tally.failures), tally.said)
             if runs.is_stopped(dataset, key):
                 state = "stopped"
                 break
@@ -100,13 +110,13 @@ def run(
         raise
     except Exception as error:
         if is_gone(dataset):
-            raise MaskbridgeError("the dataset was deleted while its photos were being segmented") from error
+            raise MaskbridgeError("the dataset was deleted while the run worked on it") from error
         raise
     finally:
         if not is_gone(dataset):
-            runs.finish(dataset, key, state, tally.failures, done=tally.done, objects=tally.objects)
+            runs.finish(dataset, key, state, tally.failures, done=tally.done, objects=tally.objects, **tally.facts)
     seconds = time.monotonic() - started
-    return Report(key, state, tally.done, total, tally.objects, seconds, tuple(tally.failures))
+    return Report(key, state, tally.done, total, tally.objects, seconds, tuple(tally.failures), tally.said)
 
 
 SIGN_OF_LIFE = 5.0

@@ -27,11 +27,14 @@ def target(ctx: Any, inputs: types.Object) -> None:
 
 def weights(ctx: Any, inputs: types.Object) -> None:
     """Which model: weights on this machine first, then those that would be downloaded, then a file."""
-    choices = types.Dropdown()
-    for entry in entries():
+    choices, known = types.Dropdown(), entries()
+    for entry in known:
         place = "on this machine" if entry.here else f"download of {entry.size / 1e6:.0f} MB"
         choices.add_choice(entry.weights, label=f"{entry.label} ({place})")
     choices.add_choice(OTHER_FILE, label="A .safetensors or .pth file on the server …")
+    asked = ctx.params.get("weights")
+    if asked and asked not in {OTHER_FILE, *(entry.weights for entry in known)}:
+        choices.add_choice(asked, label=str(asked))  # a script's own
     inputs.enum("weights", choices.values(), default=first_weights(), label="Model", view=choices)
     if ctx.params.get("weights") == OTHER_FILE:
         path = ctx.params.get("weights_file")

@@ -28,10 +28,7 @@ def in_app(ctx: Any, job: Generator[Any, None, Any], field: str) -> Iterator[Any
             logger.exception("a run of maskbridge failed")
         yield ctx.ops.notify(f"The run failed: {error}", variant="error")
         return
-    said = f"{report.state}: {report.objects} objects in {report.done} of {report.total}"
-    if report.failures:
-        said += f", {len(report.failures)} failed (describe_run says why)"
-    yield ctx.ops.notify(said, variant="warning" if report.failures or report.state != "completed" else "success")
+    yield ctx.ops.notify(str(report), variant="warning" if report.failures or report.state != "completed" else "success")
     if not ctx.delegated:
         yield ctx.ops.reload_dataset()
         yield ctx.ops.set_active_fields([*(ctx.active_fields or []), field])

@@ -17,6 +17,7 @@ from maskbridge.adapter.coco_dataset import read_coco, write_coco
 from maskbridge.adapter.evaluation.measure import Evaluation, evaluate, measure
 from maskbridge.adapter.evaluation.report import write_report
 from maskbridge.adapter.labelled import DataError, LabelledPhotos, named, usable
+from shapes import photos_of, shapes
 
 COCO_MINI = SHARED / "coco-mini" / "instances.json"
 
@@ -70,8 +71,6 @@ def photos_with_labels() -> LabelledPhotos:
     """Real labels with crowds, where they are at hand; else discs and bars."""
     if COCO_MINI.is_file():
         return read_coco(COCO_MINI, split="val2017")
-    from test_training import photos_of, shapes
-
     return photos_of(shapes(12))
 
 

@@ -25,7 +25,7 @@ from maskbridge.adapter import ImageError, Instances, MaskbridgeError, MaskCrop,
 from maskbridge.adapter.evaluation.measure import Evaluation, evaluate
 from maskbridge.adapter.images import as_float, read
 from maskbridge.adapter.instances import BACKGROUND
-from maskbridge.adapter.labelled import DataError, LabelledPhoto, LabelledPhotos, named
+from maskbridge.adapter.labelled import DataError, LabelledPhotos, named
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, changed
 from maskbridge.adapter.training.module import LOSSES, TrainingError, TrainingModule
@@ -33,45 +33,7 @@ from maskbridge.adapter.training.run import Step, TrainingReport, train, train_s
 from maskbridge.adapter.training.saving import CHECKPOINT
 from maskbridge.adapter.training.settings import TrainingSettings
 from seeded import seeded
-
-CLASSES = (BACKGROUND, "disc", "bar")
-SMALL = {
-    "min_size": 96,
-    "max_size": 128,
-    "rpn_post_nms_top_n_train": 60,
-    "rpn_post_nms_top_n_test": 30,
-    "box_batch_size_per_image": 32,
-}
-
-
-def shapes(count: int, *, seed: int = 0, size: tuple[int, int] = (96, 128)) -> list[tuple[np.ndarray, Instances]]:
-    """Photos of bright discs and bars on noise, with their exact masks."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for index in range(count):
-        height, width = size if index % 3 else size[::-1]
-        photo = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
-        rows, columns = np.mgrid[:height, :width]
-        masks, labels = [], []
-        for label in (1, 2):
-            x, y = rng.integers(24, width - 24), rng.integers(24, height - 24)
-            disc = (rows - y) ** 2 + (columns - x) ** 2 < 18**2
-            bar = (abs(rows - y) < 8) & (abs(columns - x) < 22)
-            mask = disc if label == 1 else bar & ~masks[0]
-            photo[mask] = (230, 60, 60) if label == 1 else (60, 90, 240)
-            masks.append(mask)
-            labels.append(label)
-        made.append((photo, of_masks(masks, labels)))
-    return made
-
-
-def of_masks(masks: list[np.ndarray], labels: list[int], names: tuple[str, ...] = CLASSES) -> Instances:
-    target = {
-        "boxes": torch.tensor([MaskCrop(0, 0, mask).box for mask in masks], dtype=torch.float32).reshape(-1, 4),
-        "labels": torch.tensor(labels),
-        "masks": torch.from_numpy(np.stack(masks).astype(np.uint8)),
-    }
-    return Instances.from_torchvision(target, names)
+from shapes import CLASSES, SMALL, photos_of, shapes
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +41,6 @@ def model() -> MaskRCNN:
     """A trained trunk with new heads, for small photos: steps of a tenth of a second."""
     start = MaskRCNN("bundled")
     return with_classes(MaskRCNN(replace(start.weights, arguments=SMALL)), CLASSES)
-
-
-def photos_of(pairs: list[tuple[np.ndarray, Instances]]) -> LabelledPhotos:
-    kept = tuple(LabelledPhoto.of(photo, found, f"photo {index}") for index, (photo, found) in enumerate(pairs))
-    return LabelledPhotos(kept, CLASSES)
 
 
 def measured(model: MaskRCNN, photos: LabelledPhotos) -> Evaluation:
@@ -147,7 +104,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(model: MaskRCNN,
     script = tmp_path / "run.py"
     script.write_text(
         "import importlib.util, sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parents[2] / 'benchmarks')!r})\n"
+        f"sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 'benchmarks')]!r}\n"
         f"spec = importlib.util.spec_from_file_location('test_training_import', {__file__!r})\n"
         "module = importlib.util.module_from_spec(spec); sys.modules['test_training_import'] = module\n"
         "spec.loader.exec_module(module)\n"

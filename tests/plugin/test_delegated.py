@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 
+from delegated_process import launched, wait_for
 from maskbridge.plugin import runs
 
 URI = "@maskbridge/maskbridge/segment_instances"
@@ -30,26 +25,6 @@ def many(dataset: fo.Dataset, photos: list[Path], tmp_path: Path) -> fo.Dataset:
     dataset.add_samples([fo.Sample(str(path)) for path in sorted(tmp_path.glob("*.jpg"))], progress=False)
     dataset.persistent = True
     return dataset
-
-
-@contextmanager
-def launched() -> Iterator[subprocess.Popen[bytes]]:
-    """The process that runs queued operations."""
-    program = Path(sys.executable).with_name("fiftyone")
-    process = subprocess.Popen([str(program), "delegated", "launch"], start_new_session=True, stdout=-3, stderr=-3)
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 150) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)
-    return found
 
 
 def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:

@@ -1,0 +1,198 @@
+"""Labels of a FiftyOne dataset: read for training, trained on by the operator, measured as FiftyOne measures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import numpy as np
+import pytest
+from fiftyone.operators.delegated import DelegatedOperationService
+from PIL import Image
+
+from delegated_process import launched, wait_for
+from maskbridge.adapter import MaskbridgeError, MaskRCNN, SettingsError
+from maskbridge.adapter.labelled import DataError
+from maskbridge.adapter.library import entries, folder
+from maskbridge.plugin import runs
+from maskbridge.plugin.evaluating import evaluation_key, of_field
+from maskbridge.plugin.labelled import labelled_photos
+from maskbridge.plugin.labels import from_detections, to_detections, to_polylines, window_of
+from shapes import CLASSES, SMALL, shapes
+
+URI = "@maskbridge/maskbridge/finetune"
+
+
+@pytest.fixture
+def labelled(dataset: fo.Dataset, tmp_path: Path) -> fo.Dataset:
+    """Photos of shapes with masks in the database, in files, and as polylines; one sample has none."""
+    samples = []
+    for index, (photo, instances) in enumerate(shapes(5)):
+        path = tmp_path / f"{index}.png"
+        Image.fromarray(photo).save(path)
+        sample = fo.Sample(str(path), ground_truth=to_detections(instances), lines=to_polylines(instances))
+        on_disk = to_detections(instances)
+        for place, detection in enumerate(on_disk.detections):
+            detection.export_mask(str(tmp_path / f"{index}-{place}-mask.png"), update=True)
+        sample["files"] = on_disk
+        samples.append(sample)
+    Image.fromarray(shapes(6)[5][0]).save(tmp_path / "none.png")
+    dataset.add_samples([*samples, fo.Sample(str(tmp_path / "none.png"))], progress=False)
+    return dataset
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MASKBRIDGE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The bundled weights for small photos: steps of a tenth of a second."""
+    start = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL))
+    return str(start.save(tmp_path_factory.mktemp("weights") / "small.safetensors"))
+
+
+@pytest.mark.parametrize("field", ["ground_truth", "files", "lines"])
+def test_labels_come_back_as_they_were(field: str, labelled: fo.Dataset) -> None:
+    photos = labelled_photos(labelled, field)
+    assert photos.class_names == ("__background__", "bar", "disc")
+    assert [len(photo) for photo in photos] == [2, 2, 2, 2, 2, 0]
+    for photo, (_, expected) in zip(photos, shapes(5)):
+        found = photo.instances
+        assert found.names == expected.names
+        for index, (one, other) in enumerate(zip(found.frames(), expected.frames())):
+            overlap = (one & other).sum() / (one | other).sum()
+            assert overlap >= (0.95 if field == "lines" else 1.0)
+            if field != "lines":
+                np.testing.assert_allclose(found.boxes[index], expected.boxes[index], atol=1e-3)
+
+
+def test_ids_and_windows_survive_the_database(labelled: fo.Dataset) -> None:
+    sample = labelled.first()
+    size = shapes(1)[0][1].size
+    found = from_detections(sample.ground_truth, size, CLASSES)
+    sample["again"] = to_detections(found)
+    sample.save()
+    labelled.reload()
+    again = from_detections(labelled.first().again, size, CLASSES)
+    assert again.ids == found.ids
+    assert again.labels.tolist() == found.labels.tolist()
+    for index, detection in enumerate(sample.ground_truth.detections):
+        x1, y1, x2, y2 = window_of(detection.bounding_box, size)
+        assert (again.frame(index)[y1:y2, x1:x2] == found.frame(index)[y1:y2, x1:x2]).all()
+
+
+def test_labels_that_cannot_be_read_are_named(labelled: fo.Dataset, tmp_path: Path) -> None:
+    sample = labelled.first()
+    sample.ground_truth.detections[0].bounding_box = [0.1, 0.1]
+    sample.save()
+    (tmp_path / "gone.png").write_bytes(b"")
+    labelled.add_samples([fo.Sample(str(tmp_path / "gone.png")), fo.Sample(str(tmp_path / "nosuch.png"))], progress=False)
+    photos = labelled_photos(labelled, "ground_truth")
+    assert len(photos) == 6
+    assert [label.photo for label in photos.unusable] == ["0.png", "gone.png", "nosuch.png"]
+    assert "no such file" in photos.unusable[2].reason
+
+
+@pytest.mark.parametrize(
+    ("field", "said"), [("nosuch", "no field 'nosuch'"), ("filepath", "holds StringField"), ("metadata", "holds")]
+)
+def test_fields_that_hold_no_labels(field: str, said: str, labelled: fo.Dataset) -> None:
+    with pytest.raises(SettingsError, match=said):
+        labelled_photos(labelled, field)
+
+
+def test_finetune_makes_weights_that_the_list_offers(labelled: fo.Dataset, home: Path, small: str) -> None:
+    report = foo.get_operator(URI)(
+        labelled,
+        "ground_truth",
+        weights=small,
+        name="my-shapes",
+        epochs=1,
+        classes=["disc"],
+        validation=0.4,
+        progress=False,
+    )
+    assert report["state"] == "completed"
+    assert (folder() / "my-shapes.safetensors").is_file()
+    assert "my-shapes.safetensors" in [entry.weights for entry in entries()]
+    trained = MaskRCNN("my-shapes.safetensors")
+    assert trained.class_names == ("__background__", "disc")
+    trained.predict(labelled.first().filepath)
+    run = runs.describe(labelled, report["run_key"])
+    assert (run["operator"], run["new_weights"]) == ("finetune", "my-shapes.safetensors")
+    assert run["mask_mAP"] >= 0
+    assert any("class 'bar' is not in the class list" in failure["reason"] for failure in run["failures"])
+
+
+def test_finetune_delegated(labelled: fo.Dataset, home: Path, small: str) -> None:
+    labelled.persistent = True
+    queued = foo.get_operator(URI)(
+        labelled, "ground_truth", weights=small, name="delegated", epochs=2, validation=0.0, delegate=True
+    )
+    service = DelegatedOperationService()
+
+    def ended() -> bool:
+        operation = service.get(queued.result["id"])
+        assert operation.run_state != "failed", operation.result
+        return operation.run_state == "completed"
+
+    with launched():
+        wait_for(ended)
+    assert MaskRCNN("delegated.safetensors").class_names == ("__background__", "bar", "disc")
+    labelled.reload()
+    assert runs.describe(labelled, runs.keys(labelled)[0])["best_epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"name": "../../etc"}, "name: letters"),
+        ({"learning_rate": "fast"}, "learning_rate"),
+        ({"classes": ["zebra"]}, "no label can be used"),
+        ({"label_field": "nosuch"}, "no field 'nosuch'"),
+    ],
+)
+def test_wrong_options_are_named(
+    options: dict[str, object], said: str, labelled: fo.Dataset, home: Path, small: str
+) -> None:
+    with pytest.raises(MaskbridgeError, match=said):
+        foo.get_operator(URI)(labelled, **{"label_field": "ground_truth", "weights": small, "progress": False, **options})
+    assert not (home / "weights").exists() or list((home / "weights").iterdir()) == []
+
+
+def test_an_empty_view(labelled: fo.Dataset, home: Path, small: str) -> None:
+    with pytest.raises(DataError, match="no photos to train on"):
+        foo.get_operator(URI)(labelled.limit(0), "ground_truth", weights=small, progress=False)
+
+
+def test_scores_of_a_field_equal_fiftyones(labelled: fo.Dataset) -> None:
+    rng = np.random.default_rng(0)
+    for sample in labelled.exists("ground_truth"):
+        found = sample.ground_truth.copy()
+        for detection in found.detections:
+            x, y, w, h = detection.bounding_box
+            detection.bounding_box = [x + rng.normal(0, 0.02), y + rng.normal(0, 0.02), w, h]
+            detection.confidence = float(rng.random())
+        sample["found"] = found
+        sample.save()
+    labels = labelled_photos(labelled, "ground_truth")
+    steps = of_field(labelled.name, "ground_truth", "found", labels)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            evaluation = end.value
+            break
+    labelled.reload()
+    assert evaluation_key("found") in labelled.list_evaluations()
+    assert labelled.count("ground_truth.detections.maskbridge_found") == 10, "the panel's matches are written"
+    boxes = labelled.evaluate_detections("found", "ground_truth", compute_mAP=True, progress=False)
+    assert 0.05 < boxes.mAP() < 1
+    assert abs(boxes.mAP() - evaluation.scores["boxes"].numbers["AP"]) < 1e-2
