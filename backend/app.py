@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import json
 import logging
 import threading
 import time
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from maskbridge.backend.errors import PhotoError
+from maskbridge.adapter.errors import SettingsError
+from maskbridge.backend.errors import PhotoError, TrainingRefusedError
 from maskbridge.backend.label_config import LabelConfigError, parse
 from maskbridge.backend.loading import Loading
 from maskbridge.backend.log import summary
 from maskbridge.backend.metrics import Metrics
 from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.tasks import number_of
 
 if TYPE_CHECKING:
     from maskbridge.backend.service import Service
@@ -27,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _SETUP_WAIT = 2.0
 """Seconds: Label Studio waits 3 for ``/setup``."""
-_ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/webhook", "/versions", "/metrics")
+_ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/train", "/webhook", "/versions", "/metrics")
 
 
 def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Service]) -> Flask:
@@ -60,7 +63,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
     @app.get("/ready")
     def ready() -> tuple[Response, int]:
         service = loading.get()
-        return (jsonify(status="READY", model_version=service.version), 200) if service else _not_ready(loading)
+        return (jsonify(status="READY", model_version=service.models.own.version), 200) if service else _not_ready(loading)
 
     @app.post("/setup")
     def setup() -> tuple[Response, int]:
@@ -68,14 +71,17 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
         service = loading.get(_SETUP_WAIT)
         if service is None:
             return _not_ready(loading)
-        if isinstance(body.get("schema"), str):
-            service.predictor.plan(body["schema"])  # logs the labels that mean no class
-        return jsonify(model_version=service.version), 200
+        project = str(body.get("project") or "")
+        service.models.ask_for(project, _asked_version(body.get("extra_params")))
+        version = service.models.version_of(project)
+        if isinstance(body.get("schema"), str) and version == service.models.own.version:
+            service.predictor.plan(body["schema"], service.models.own)  # logs the labels that mean no class
+        return jsonify(model_version=version), 200
 
     @app.route("/versions", methods=["GET", "POST"])
     def versions() -> tuple[Response, int]:
         service = loading.get()
-        return (jsonify(versions=[service.version]), 200) if service else _not_ready(loading)
+        return (jsonify(versions=service.models.versions()), 200) if service else _not_ready(loading)
 
     @app.post("/predict")
     def predict() -> Response:
@@ -108,16 +114,37 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        action = _body().get("action")
+        body = _body()
+        action, project = body.get("action"), _project_number(body.get("project"))
         if action == "START_TRAINING":
-            return jsonify(error="this backend does not train yet: use weights trained elsewhere (serve --weights)"), 501
-        return jsonify(status="ignored"), 200
+            return start_training(project)
+        service = loading.get()
+        if action in ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED") and service is not None and project:
+            service.trainer.annotated(project)
+        return jsonify(status="ignored" if not settings.train_every else "counted"), 200
+
+    @app.post("/train")
+    def train() -> tuple[Response, int]:
+        return start_training(_project_number(_body().get("project")))  # what Label Studio asks without webhooks
+
+    def start_training(project: str) -> tuple[Response, int]:
+        service = loading.get(_SETUP_WAIT)
+        if service is None:
+            return _not_ready(loading)
+        service.trainer.start(project)
+        return jsonify(status="started"), 201
+
+    @app.errorhandler(TrainingRefusedError)
+    def refused(error: Exception) -> tuple[Response, int]:
+        log.warning("training refused: %s", error)
+        return jsonify(error=str(error)), 409
 
     @app.get("/metrics")
     def metrics_text() -> Response:
         return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.errorhandler(LabelConfigError)
+    @app.errorhandler(SettingsError)
     @app.errorhandler(_RequestError)
     def bad_request(error: Exception) -> tuple[Response, int]:
         log.warning("%s: refused: %s", request.path, error)
@@ -152,6 +179,23 @@ def _body() -> dict[str, Any]:
     if not isinstance(body, dict):
         raise _RequestError("the request's body is not a JSON object")
     return body
+
+
+def _project_number(project: object) -> str:
+    """A project's number, from its id or from a webhook's description of it; empty where there is none."""
+    found = project.get("id") if isinstance(project, Mapping) else project
+    return number_of(str(found)) if isinstance(found, (int, str)) and not isinstance(found, bool) else ""
+
+
+def _asked_version(params: object) -> str | None:
+    """The version that a backend's extra parameters ask for: ``{"model_version": "…"}``, as JSON or read already."""
+    if isinstance(params, str):
+        try:
+            params = json.loads(params) if params.strip() else None
+        except (ValueError, RecursionError):
+            raise _RequestError("the extra parameters are not JSON") from None
+    version = params.get("model_version") if isinstance(params, Mapping) else None
+    return version if isinstance(version, str) and version else None
 
 
 def _tasks(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:

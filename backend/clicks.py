@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +41,7 @@ class Clicks:
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
-        # Only the model thread uses it.
+        self._lock = threading.Lock()
         self._features: LRUCache[tuple[str, str], Features] = LRUCache(
             predictor.settings.click_cache_megabytes * 1_000_000, getsizeof=_bytes_of
         )
@@ -53,8 +54,8 @@ class Clicks:
             PhotoError: the photo cannot be had, or the model is not there in time.
         """
         end = time.monotonic() + self._predictor.settings.deadline
-        serving = self._predictor.serving
-        plan = self._predictor.plan(label_config)
+        serving = self._predictor.models.of(project)
+        plan = self._predictor.plan(label_config, serving)
         prompts = [p for p in read_prompts(context, plan.config) if p.control.smart]
         regions = self._regions(task, prompts, plan, project, serving, end) if prompts else []
         score = max((float(region.get("score", 0)) for region in regions), default=0.0)
@@ -78,11 +79,13 @@ class Clicks:
             return []
         value = _photo(task, image, first.place)
         key = (photo_key(value, project), serving.version)
-        known = self._predictor.call(lambda: key in self._features, seconds=end - time.monotonic())
-        photo = None if known else self._fetch(value, task)
+        with self._lock:
+            known = self._features.get(key)
+        photo = self._fetch(value, task) if known is None else None
 
         def run() -> list[Region]:
-            return self._run(key, photo, prompts, tag, serving)
+            features = serving.model.encode([photo]) if photo is not None else known
+            return self._run(key, features, prompts, tag, serving)
 
         with self._predictor.metrics.timed("click"):
             regions = self._predictor.call(run, seconds=end - time.monotonic())
@@ -97,17 +100,13 @@ class Clicks:
     def _run(
         self,
         key: tuple[str, str],
-        photo: torch.Tensor | None,
+        features: Features,
         prompts: Sequence[Prompt],
         tag: LabelTag,
         serving: ServingModel,
     ) -> list[Region]:
-        features = self._features.get(key)
-        if features is None:
-            if photo is None:  # another photo took its place in the meantime
-                raise PhotoError("timeout", "the photo is no longer in memory: click again")
-            features = serving.model.encode([photo])
-            if _bytes_of(features) <= self._features.maxsize:
+        if _bytes_of(features) <= self._features.maxsize:
+            with self._lock:
                 self._features[key] = features
         boxes = [p for p in prompts if p.box is not None]
         if boxes:

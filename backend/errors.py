@@ -18,7 +18,6 @@ Kind = Literal[
     "image",  # the bytes are no photo
     "model",  # the model could not do it
     "queue_full",
-    "stopped",
 ]
 
 
@@ -28,3 +27,7 @@ class PhotoError(MaskbridgeError):
     def __init__(self, kind: Kind, reason: str) -> None:
         super().__init__(reason)
         self.kind = kind
+
+
+class TrainingRefusedError(MaskbridgeError):
+    """A training cannot begin now."""

@@ -16,6 +16,7 @@ from maskbridge.backend.addresses import AddressFilter, resolve
 from maskbridge.backend.connections import pool, time_limit
 from maskbridge.backend.errors import PhotoError
 from maskbridge.backend.label_studio import LabelStudio, has_dots, is_cloud, shown
+from maskbridge.backend.settings import ServerSettings
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
@@ -33,6 +34,16 @@ class Limits:
     total: float = 30.0
     size: int = 100_000_000
     tries: int = 3
+
+
+def make_fetcher(settings: ServerSettings, label_studio: LabelStudio) -> Fetcher:
+    """The fetcher that the settings describe."""
+    return Fetcher(
+        label_studio,
+        AddressFilter(settings.hosts()),
+        Limits(total=settings.fetch_seconds, size=settings.max_photo_megabytes * 1_000_000),
+        connections=settings.fetch_threads + settings.requests_at_once,
+    )
 
 
 class Fetcher:

@@ -65,7 +65,7 @@ class LabelStudio:
         if self.token is None:
             return {}
         try:
-            headers = self._client._client_wrapper.get_headers()
+            headers = self.client._client_wrapper.get_headers()
         except Exception as error:  # the SDK's, httpx's and jwt's; none of their words, which may hold the token
             status = getattr(error, "status_code", None)
             reason = f"it answered {status}" if status else type(error).__name__
@@ -73,7 +73,8 @@ class LabelStudio:
         return {"Authorization": headers["Authorization"]}
 
     @cached_property
-    def _client(self) -> Any:
+    def client(self) -> Any:
+        """Label Studio's SDK, with the token; made at first use."""
         import httpx
         from label_studio_sdk import LabelStudio as Client
 

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 
-_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _TALKATIVE = ("httpx", "httpcore", "urllib3", "PIL", "label_studio_sdk", "label_studio_ml", "werkzeug")
 """Loggers that would tell addresses with signatures, headers or bodies: only their warnings are let through."""
 _SECRETS = re.compile(r"(?i)\b(bearer|token|basic|authorization:?)\s+[\w.~+/=-]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]*")
@@ -28,7 +27,7 @@ class OneLine(logging.Formatter):
     """Formats a record as one line: of an exception its type and place, of secrets nothing."""
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
-        super().__init__(_FORMAT)
+        super().__init__()
         self._secrets = [secret for secret in secrets if secret]
 
     def format(self, record: logging.LogRecord) -> str:

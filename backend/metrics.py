@@ -29,6 +29,12 @@ class Metrics:
         self.seconds = Histogram(
             "maskbridge_stage_seconds", "Seconds, by stage.", ["stage"], buckets=_BUCKETS, registry=self.registry
         )
+        self.training = Gauge("maskbridge_training", "1 while a training runs.", registry=self.registry)
+        self.training_part = Gauge("maskbridge_training_part", "How much of it is done, 0 to 1.", registry=self.registry)
+        self.training_score = Gauge(
+            "maskbridge_training_mask_map", "Mask mAP of the last training.", ["project"], registry=self.registry
+        )
+        self.trainings = Counter("maskbridge_trainings", "Trainings, by outcome.", ["outcome"], registry=self.registry)
         self._queue = Gauge("maskbridge_queue_length", "Photos that wait or are being worked on.", registry=self.registry)
         self._ready = Gauge("maskbridge_ready", "1 when the model can answer.", registry=self.registry)
         self._model = Gauge("maskbridge_model_info", "The model that answers.", ["model_version"], registry=self.registry)

@@ -63,7 +63,7 @@ class MaskRCNNBackend(LabelStudioMLBase):
 
     def setup(self) -> None:
         """Tells label-studio-ml 2.x the model version that predictions carry."""
-        self.set("model_version", shared_service().version)
+        self.set("model_version", shared_service().models.version_of(str(self.project_id)))
 
     def predict(
         self, tasks: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None = None, **kwargs: Any

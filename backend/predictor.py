@@ -28,6 +28,7 @@ from maskbridge.backend.metrics import Metrics
 from maskbridge.backend.photo_reading import pixels_of, read_photo
 from maskbridge.backend.plan import ImagePlan, Plan, make_plan, photos_of
 from maskbridge.backend.serving_model import ServingModel
+from maskbridge.backend.serving_models import ServingModels
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.tasks import Answer, PhotoRegions, answer_of, photo_key
 
@@ -65,12 +66,12 @@ class Predictor:
     beside that. What is not done at a request's deadline goes on, and is remembered for when it is asked for again.
     """
 
-    def __init__(self, settings: ServerSettings, serving: ServingModel, fetcher: Fetcher, metrics: Metrics) -> None:
-        self.settings, self.serving, self.fetcher, self.metrics = settings, serving, fetcher, metrics
+    def __init__(self, settings: ServerSettings, models: ServingModels, fetcher: Fetcher, metrics: Metrics) -> None:
+        self.settings, self.models, self.fetcher, self.metrics = settings, models, fetcher, metrics
         self._waiting: FairQueue[_Job] = FairQueue(settings.queue_size)
         self._ready: queue.PriorityQueue[tuple[int, int, _Job | _Call]] = queue.PriorityQueue()
         self._order = itertools.count()
-        self._batch_size = settings.batch_size or (8 if serving.model.device.type == "cuda" else 1)
+        self._batch_size = settings.batch_size or (8 if models.own.model.device.type == "cuda" else 1)
         self._most_pixels = settings.max_megapixels * 1_000_000
         self._decoded = DecodeBudget(pixels=2 * self._most_pixels, photos=2 * self._batch_size + 4)
         self._pending: dict[tuple[Any, ...], _Job] = {}
@@ -105,20 +106,20 @@ class Predictor:
             LabelConfigError: the label config cannot be read.
         """
         end = time.monotonic() + (self.settings.deadline if seconds is None else seconds)
-        serving = self.serving
-        plan = self.plan(label_config)
+        serving = self.models.of(project)
+        plan = self.plan(label_config, serving)
         asked = self._ask(tasks, plan, project, serving)
         wait([future for photos in asked for future in photos], timeout=max(end - time.monotonic(), 0))
         answers = [answer_of(photos, serving.version, planned=bool(plan.images)) for photos in asked]
         return [self._counted(answer) for answer in answers]
 
-    def plan(self, label_config: str) -> Plan:
-        """What a label config asks of the model.
+    def plan(self, label_config: str, serving: ServingModel) -> Plan:
+        """What a label config asks of a model.
 
         Raises:
             LabelConfigError: it cannot be read.
         """
-        return make_plan(label_config, self.serving.model.class_names, self.settings.confidence)
+        return make_plan(label_config, serving.model.class_names, self.settings.confidence)
 
     def call(self, run: Callable[[], T], *, seconds: float) -> T:
         """Runs something in the model thread, before all photos that wait, and returns what it returns.

@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
-from maskbridge.backend.addresses import AddressFilter
+from maskbridge.adapter.library import folder
 from maskbridge.backend.clicks import Clicks
 from maskbridge.backend.errors import PhotoError
-from maskbridge.backend.fetching import Fetcher, Limits
+from maskbridge.backend.fetching import make_fetcher
 from maskbridge.backend.label_studio import LabelStudio
 from maskbridge.backend.metrics import Metrics
 from maskbridge.backend.predictor import Predictor
-from maskbridge.backend.serving_model import load
+from maskbridge.backend.serving_model import load, load_file
+from maskbridge.backend.serving_models import ServingModels
 from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.training import Trainer
+from maskbridge.backend.versions import Version, version_of
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +29,8 @@ class Service:
 
     predictor: Predictor
     clicks: Clicks
-
-    @property
-    def version(self) -> str:
-        """The model version that predictions carry."""
-        return self.predictor.serving.version
+    models: ServingModels
+    trainer: Trainer
 
 
 def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
@@ -41,18 +42,20 @@ def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
     """
     label_studio = LabelStudio(settings.label_studio_url, settings.token())
     threading.Thread(target=_check_token, args=[label_studio], daemon=True).start()
-    fetcher = Fetcher(
-        label_studio,
-        AddressFilter(settings.hosts()),
-        Limits(total=settings.fetch_seconds, size=settings.max_photo_megabytes * 1_000_000),
-        connections=settings.fetch_threads + settings.requests_at_once,
-    )
-    serving = load(settings)
-    predictor = Predictor(settings, serving, fetcher, metrics)
+    fetcher = make_fetcher(settings, label_studio)
+    own = load(settings)
+    models = ServingModels(own, lambda file: load_file(file, settings), pinned=_trained_version(settings))
+    predictor = Predictor(settings, models, fetcher, metrics)
     predictor.start()
-    metrics.serving(serving.version, lambda: len(predictor))
-    log.info("ready: %s on %s", serving.version, serving.model.device)
-    return Service(predictor, Clicks(predictor))
+    metrics.serving(own.version, lambda: len(predictor))
+    log.info("ready: %s on %s", own.version, own.model.device)
+    return Service(predictor, Clicks(predictor), models, Trainer(settings, models, metrics))
+
+
+def _trained_version(settings: ServerSettings) -> Version | None:
+    """The version that the settings' weights are, if they were trained from a project: that project then uses it."""
+    paths = (Path(settings.weights), folder() / settings.weights)
+    return next((found for path in paths if path.is_file() and (found := version_of(path)) is not None), None)
 
 
 def _check_token(label_studio: LabelStudio) -> None:

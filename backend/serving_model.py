@@ -25,7 +25,7 @@ def model_version(model: MaskRCNN) -> str:
     Of a file only the name is told, not where it lies.
     """
     weights = Path(model.weights_name.partition("#")[0]).name.removesuffix(".safetensors").removesuffix(".pth")
-    return f"{model.builder}-{weights.rpartition('.')[2] or weights}-{model.fingerprint}"
+    return f"{model.builder}-{weights}-{model.fingerprint}"
 
 
 def load(settings: ServerSettings) -> ServingModel:
@@ -34,8 +34,19 @@ def load(settings: ServerSettings) -> ServingModel:
     Raises:
         WeightsError, SettingsError: it cannot be loaded.
     """
-    model = MaskRCNN(
-        settings.weights, builder=settings.builder, device=settings.device, autocast=settings.autocast, progress=False
-    )
+    return _ready(settings.weights, settings.builder, settings)
+
+
+def load_file(file: Path, settings: ServerSettings) -> ServingModel:
+    """Loads weights that were trained here, to answer as the settings say.
+
+    Raises:
+        WeightsError, SettingsError: they cannot be loaded.
+    """
+    return _ready(str(file), None, settings)
+
+
+def _ready(weights: str, builder: str | None, settings: ServerSettings) -> ServingModel:
+    model = MaskRCNN(weights, builder=builder, device=settings.device, autocast=settings.autocast, progress=False)
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     return ServingModel(model, model_version(model))

@@ -13,8 +13,7 @@ from maskbridge.adapter.errors import SettingsError
 class ServerSettings(BaseSettings):
     """Settings of ``maskbridge serve``; `server_settings` reads and checks them.
 
-    Every field is also an environment variable: ``MASKBRIDGE_`` and its name in capitals. Lists are JSON or separated by
-    commas.
+    Every field is also an environment variable: ``MASKBRIDGE_`` and its name in capitals. Lists are separated by commas.
     """
 
     model_config = SettingsConfigDict(env_prefix="MASKBRIDGE_", extra="ignore", frozen=True, hide_input_in_errors=True)
@@ -35,6 +34,15 @@ class ServerSettings(BaseSettings):
     allowed_hosts: str = Field("", description="Hosts and networks with private addresses that may be asked for photos.")
     basic_auth_user: str | None = Field(None, description="Who may ask; all but /health then needs it.")
     basic_auth_pass: SecretStr | None = Field(None, description="The password for it.")
+
+    train_every: int = Field(0, ge=0, description="New annotations of a project after which it is trained on; 0 for never.")
+    training_epochs: int = Field(10, ge=1, le=10_000, description="How often a training sees all photos.")
+    training_batch_size: int = Field(2, ge=1, le=1024, description="Photos in a step of a training.")
+    training_learning_rate: float = Field(1e-4, gt=0, le=1, description="AdamW's.")
+    training_validation: float = Field(0.2, ge=0, le=0.9, description="Part of a project's photos that is kept to measure.")
+    training_megabytes: int = Field(10_000, ge=1, description="Disk for the photos of a project that is trained on.")
+    keep_versions: int = Field(5, ge=1, description="Trained versions of a project that are kept.")
+    keep_megabytes: int = Field(5_000, ge=1, description="Disk for the trained versions of all projects.")
 
     deadline: float = Field(80, gt=0, le=3600, description="Seconds after which a request gets what is done.")
     queue_size: int = Field(2000, ge=1, description="Photos that may wait; those beyond it are answered empty at once.")
@@ -61,6 +69,11 @@ class ServerSettings(BaseSettings):
     def token(self) -> str | None:
         """Label Studio's token in clear; an empty one is none."""
         return self.label_studio_token.get_secret_value().strip() or None if self.label_studio_token else None
+
+    def in_clear(self) -> dict[str, Any]:
+        """All settings for another process of ours, secrets in clear: for its standard input, never for a log."""
+        values = self.model_dump()
+        return {name: v.get_secret_value() if isinstance(v, SecretStr) else v for name, v in values.items()}
 
     def shown(self) -> dict[str, str]:
         """The settings for people, secrets hidden."""

@@ -68,3 +68,13 @@ def answer_of(futures: Sequence[Future[PhotoRegions]], version: str, *, planned:
     head = f'{{"model_version": {json.dumps(version)}, "result": ['.encode()
     body = b", ".join(photo.json for photo in photos if photo.json)
     return Answer(head + body + f'], "score": {score}}}'.encode(), "predicted")
+
+
+def number_of(project: str) -> str:
+    """A project's number; Label Studio says it with the time of its making: ``"12.1764000000"``.
+
+    Example:
+        >>> number_of("12.1764000000")
+        '12'
+    """
+    return project.partition(".")[0]

@@ -32,7 +32,8 @@ def open_dataset(name: str) -> fo.Dataset:
 def labelled_photos(collection: fo.core.collections.SampleCollection, field: str) -> LabelledPhotos:
     """The photos of a dataset or view with the labels of a field: detections or polylines.
 
-    Masks may be in the database or on disk. Samples without labels are photos without objects. A sample that FiftyOne marks as a crowd (``iscrowd``) stays marked.
+    Masks may be in the database or on disk. Samples without labels are photos without objects. A label that FiftyOne marks
+    as a crowd (``iscrowd``) stays marked.
 
     Raises:
         SettingsError: the samples are no photos, or the field holds something else.

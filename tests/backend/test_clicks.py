@@ -75,7 +75,7 @@ def point(found: Instances, label: str = "Person", *, inside: bool = True, **oth
 def click(service: Service, image: object, regions: list[Any], config: str = CONFIG) -> list[dict[str, Any]]:
     answer = service.clicks.answer({"id": 1, "data": {"image": image}}, {"result": regions}, config, "1.1")
     found = json.loads(answer)
-    assert found["model_version"] == service.version
+    assert found["model_version"] == service.models.own.version
     return list(found["result"])
 
 
@@ -151,8 +151,8 @@ def test_the_second_click_skips_the_trunk(
     number, found = person
     url = f"{photo_server.url}/photo/{number}?second"
     encoded: list[int] = []
-    encode = service.predictor.serving.model.encode
-    monkeypatch.setattr(service.predictor.serving.model, "encode", lambda images: encoded.append(1) or encode(images))
+    encode = service.models.own.model.encode
+    monkeypatch.setattr(service.models.own.model, "encode", lambda images: encoded.append(1) or encode(images))
     before = len(photo_server.seen)
     first = click(service, url, [rectangle(found)])
     second = click(service, url, [rectangle(found)])

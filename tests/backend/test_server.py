@@ -327,7 +327,7 @@ def test_odd_routes_are_answered(backend: Any) -> None:
     assert httpx.get(f"{backend.url}/predict").status_code == 405
     assert httpx.post(f"{backend.url}/setup", content=b"x").status_code == 400
     assert httpx.post(f"{backend.url}/webhook", json={"action": "ANNOTATION_CREATED"}).status_code == 200
-    assert httpx.post(f"{backend.url}/webhook", json={"action": "START_TRAINING"}).status_code == 501
+    assert httpx.post(f"{backend.url}/webhook", json={"action": "START_TRAINING"}).status_code == 409
     with socket.create_connection(("127.0.0.1", int(backend.url.rpartition(":")[2]))) as raw:
         raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n{")
         assert b" 413 " in raw.recv(1000)

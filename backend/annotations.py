@@ -1,0 +1,128 @@
+"""What people annotated in Label Studio, as labelled photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskbridge.adapter.coco import AnnotationError
+from maskbridge.adapter.errors import ImageError
+from maskbridge.adapter.images import read_size
+from maskbridge.adapter.instances import BACKGROUND, Instances
+from maskbridge.adapter.labelled import LabelledPhoto, LabelledPhotos, Unusable
+from maskbridge.backend.errors import PhotoError
+from maskbridge.backend.label_config import LabelConfig
+from maskbridge.backend.plan import ImagePlan, photos_of, tag_of
+from maskbridge.backend.tags import LabelTag
+from maskbridge.backend.tags.label_tag import size_of
+
+Locate = Callable[[object, Mapping[str, Any]], Path]
+"""From what a task's data says of a photo, and the task, to a file of that photo."""
+
+
+def labelled_photos(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, locate: Locate) -> LabelledPhotos:
+    """The photos of annotated tasks, with their regions as instances; a region is an instance.
+
+    Of a task's annotations the ground truth counts, else the newest; skipped ones do not. A task with an annotation
+    without regions is a photo without objects; one without an annotation is left out. Regions that cannot be read, and
+    photos that cannot be had, are left out with their reason.
+
+    Args:
+        tasks: of Label Studio's JSON export.
+        config: the project's label config.
+        locate: finds photos; what it raises as `PhotoError` or `ImageError` is a reason.
+    """
+    names = class_names(config)
+    photos, unusable = [], []
+    for task in tasks:
+        annotation = chosen_annotation(task)
+        if annotation is None:
+            continue
+        for image, place, value, tags in _photos(task, config):
+            name = f"task {task.get('id')}" + ("" if place is None else f" photo {place}")
+            try:
+                path = locate(value, task)
+                size = read_size(path)
+            except (PhotoError, ImageError) as error:
+                unusable.append(Unusable(name, "all", str(error)))
+                continue
+            instances, bad = _instances(annotation.get("result"), image, place, size, tags, names)
+            unusable += [Unusable(name, *problem) for problem in bad]
+            photos.append(LabelledPhoto.of(path, instances, name))
+    return LabelledPhotos(tuple(photos), names, tuple(unusable))
+
+
+def class_names(config: LabelConfig) -> tuple[str, ...]:
+    """The labels of all tags that are understood, as results carry them, the background first."""
+    shown = [label.shown for control in config.controls if tag_of(control, "", (), 0) for label in control.labels]
+    return (BACKGROUND, *dict.fromkeys(name for name in shown if name != BACKGROUND))
+
+
+def chosen_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The annotation of a task that counts: the ground truth, else the newest; None where there is none."""
+    listed = task.get("annotations")
+    found = [
+        annotation
+        for annotation in (listed if isinstance(listed, list) else [])
+        if isinstance(annotation, Mapping) and not annotation.get("was_cancelled")
+    ]
+    return max(found, key=lambda a: (bool(a.get("ground_truth")), str(a.get("updated_at") or ""))) if found else None
+
+
+def _photos(
+    task: Mapping[str, Any], config: LabelConfig
+) -> Iterator[tuple[str, int | None, object, Mapping[str, LabelTag]]]:
+    """The photos of a task that have label tags: image tag, place in a list, what the data says, tags by name."""
+    for image in config.images:
+        controls = [control for control in config.controls if image.name in control.to_names]
+        tags = {control.name: tag for control in controls if (tag := tag_of(control, image.name, (), 0)) is not None}
+        if not tags:
+            continue
+        try:
+            photos = photos_of(ImagePlan(image, (), (), 0.0, masks=True), task["data"])
+        except (KeyError, TypeError, AttributeError):
+            photos = [(None, None)]
+        for place, value in photos:
+            yield image.name, place, value, tags
+
+
+def _instances(
+    result: object,
+    image: str,
+    place: int | None,
+    size: tuple[int, int],
+    tags: Mapping[str, LabelTag],
+    names: tuple[str, ...],
+) -> tuple[Instances, list[tuple[str, str]]]:
+    """The regions of one photo, and of those that cannot be read the id and the reason."""
+    boxes, masks, labels, ids = [], [], [], []
+    bad: list[tuple[str, str]] = []
+    for region in result if isinstance(result, list) else []:
+        if not isinstance(region, Mapping) or region.get("to_name") != image:
+            continue
+        tag = tags.get(str(region.get("from_name")))
+        if tag is None or region.get("type") != tag.kind.lower() or (place or 0) != (region.get("item_index") or 0):
+            continue
+        try:
+            if size_of(region) != size:
+                raise AnnotationError(f"it is for a photo of {size_of(region)[::-1]} pixels, the photo has {size[::-1]}")
+            box, mask, label = tag.decode_region(region)
+        except AnnotationError as error:
+            bad.append((str(region.get("id", "?")), str(error)))
+            continue
+        boxes.append(box)
+        masks.append(mask)
+        labels.append(names.index(label))
+        ids.append(str(region.get("id", "")))
+    instances = Instances(
+        size=size,
+        boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        labels=np.array(labels, dtype=np.int64),
+        class_names=names,
+        masks=tuple(masks),
+        ids=tuple(ids),
+    )
+    return instances, bad

@@ -1,0 +1,163 @@
+"""Training on a project's annotations, in a process of its own, one at a time."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.adapter.library import folder
+from maskbridge.backend import versions
+from maskbridge.backend.errors import TrainingRefusedError
+from maskbridge.backend.metrics import Metrics
+from maskbridge.backend.serving_model import load_file
+from maskbridge.backend.serving_models import ServingModels
+from maskbridge.backend.settings import ServerSettings
+
+log = logging.getLogger(__name__)
+
+_BETWEEN_LINES = 10.0
+"""Seconds between two lines of progress in the log."""
+
+
+class Trainer:
+    """Starts trainings, follows them, and swaps a better model in. Threads share one.
+
+    A training that fails leaves the model that answers as it is.
+    """
+
+    def __init__(self, settings: ServerSettings, models: ServingModels, metrics: Metrics) -> None:
+        self.settings, self.models, self.metrics = settings, models, metrics
+        self._lock = threading.Lock()
+        self._running: subprocess.Popen[str] | None = None
+        self._said = ""
+        self._new: Counter[str] = Counter()
+        atexit.register(self.stop)
+
+    @property
+    def state(self) -> str:
+        """What the running training last said, empty where none runs."""
+        return self._said if self._running is not None else ""
+
+    def start(self, project: str) -> None:
+        """Starts a training on a project's annotations.
+
+        Raises:
+            TrainingRefusedError: one is running, or what it needs is missing.
+        """
+        if not project.isascii() or not project.isdigit():
+            raise TrainingRefusedError(f"a project is known by its number, not {project[:40]!r}")
+        if self.settings.token() is None:
+            raise TrainingRefusedError("training reads the project from Label Studio: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
+        if missing := _missing_package():
+            raise TrainingRefusedError(f"training needs the package {missing}: pip install 'maskbridge[train]'")
+        with self._lock:
+            if self._running is not None:
+                raise TrainingRefusedError(f"a training is running ({self._said}): ask again when it has ended")
+            self._said = f"project {project}: starting"
+            target = versions.new_file(project)
+            task = {
+                "settings": self.settings.in_clear(),
+                "project": project,
+                "start": self._start_weights(project),
+                "out": str(_work_folder(target)),
+                "target": str(target),
+            }
+            self._running = subprocess.Popen(
+                [sys.executable, "-m", "maskbridge.backend.training_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        self._new.pop(project, None)
+        self.metrics.training.set(1)
+        log.info("training on project %s begins", project)
+        threading.Thread(target=self._follow, args=[self._running, project, task], name="training", daemon=True).start()
+
+    def annotated(self, project: str) -> None:
+        """Counts a new annotation; starts a training where the settings say so and none is running."""
+        self._new[project] += 1
+        if 0 < self.settings.train_every <= self._new[project] and self._running is None:
+            try:
+                self.start(project)
+            except TrainingRefusedError as error:
+                log.warning("no training on project %s: %s", project, error)
+
+    def stop(self) -> None:
+        """Ends the training that runs, if one does."""
+        if (process := self._running) is not None:
+            process.terminate()
+
+    def _start_weights(self, project: str) -> str:
+        name = self.models.version_of(project)
+        file = next((version.file for version in versions.trained() if version.name == name), None)
+        return self.settings.weights if file is None else str(file)
+
+    def _follow(self, process: subprocess.Popen[str], project: str, task: Mapping[str, Any]) -> None:
+        done: Mapping[str, Any] = {}
+        failure = ""
+        try:
+            assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 pipes, see start
+            with process.stdin as pipe:
+                json.dump(task, pipe)
+            last = 0.0
+            for line in process.stdout:
+                told = json.loads(line)
+                failure = told.get("error", failure)
+                done = told.get("done", done)
+                if "said" in told:
+                    self._said = f"project {project}: {told['said']}"
+                    self.metrics.training_part.set(told.get("part", 0))
+                    if told.get("keep") or time.monotonic() - last > _BETWEEN_LINES:
+                        log.info("training, %s", self._said)
+                        last = time.monotonic()
+            code = process.wait()
+            if done and not failure:
+                self._use_if_better(project, Path(task["target"]), done)
+                shutil.rmtree(task["out"], ignore_errors=True)
+            else:
+                raise MaskbridgeError(failure or f"its process ended with code {code}")
+        except Exception as error:
+            self.metrics.trainings.labels("failed").inc()
+            log.error("training on project %s failed: %s; %s goes on", project, error, self.models.version_of(project))
+        finally:
+            self.metrics.training.set(0)
+            self._running = None
+
+    def _use_if_better(self, project: str, file: Path, done: Mapping[str, Any]) -> None:
+        before, after, version = float(done["before"]), float(done["after"]), str(done["version"])
+        figures = f"mask mAP {before:.4f} before, {after:.4f} after"
+        if after > before:
+            self.models.swap(project, load_file(file, self.settings))
+            self.metrics.trainings.labels("swapped").inc()
+            log.info("project %s is answered by %s from now on: %s", project, version, figures)
+        else:
+            self.metrics.trainings.labels("kept").inc()
+            log.info(
+                "project %s keeps %s: %s is not better, %s", project, self.models.version_of(project), version, figures
+            )
+        self.metrics.training_score.labels(project).set(after)
+        for gone in versions.prune(
+            self.models.used(), most=self.settings.keep_versions, megabytes=self.settings.keep_megabytes
+        ):
+            log.info("deleted the old version %s", gone.name)
+
+
+def _work_folder(target: Path) -> Path:
+    return folder().parent / "trainings" / target.stem
+
+
+def _missing_package() -> str | None:
+    from importlib.util import find_spec
+
+    return next((name for name in ("lightning", "matplotlib", "tensorboard") if find_spec(name) is None), None)
