@@ -164,7 +164,8 @@ def test_batches_find_what_single_photos_find(photos: list[Path]) -> None:
     assert sum(map(len, single)) > 0
     for one, other in zip(single, together):
         np.testing.assert_array_equal(one.labels, other.labels)
-        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)  # type: ignore[arg-type]
+        # Random values magnify the rounding of a batch's other kernels, on some processors beyond 1e-4.
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)  # type: ignore[arg-type]
         for frame, mask in zip(one.frames(), other.frames()):
             assert (frame != mask).mean() <= 0.001
 

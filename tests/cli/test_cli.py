@@ -17,6 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskbridge.adapter import MaskRCNN
+from maskbridge.cli.main import run
 from maskbridge.cli.prediction_run import find_photos
 
 COMMAND = [sys.executable, "-c", "from maskbridge.cli.main import run; run()"]
@@ -123,13 +124,20 @@ def test_killed_and_run_again_it_goes_on(photos: list[Path], tmp_path: Path) -> 
         (["a.png", "--confidence", "7"], "less than or equal to 1"),
     ],
 )
-def test_errors_are_a_line_without_a_traceback(arguments: list[str], says: str, tmp_path: Path) -> None:
+def test_errors_are_a_line_without_a_traceback(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if arguments[0] == "a.png":
         Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-    done = maskbridge("predict", *arguments, "-o", "out", cwd=tmp_path, env=os.environ | {"COLUMNS": "300"})
-    assert done.returncode in (1, 2)
-    assert says in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(sys, "argv", ["maskbridge", "predict", *arguments, "-o", "out"])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code in (1, 2)
+    said = capsys.readouterr()
+    assert says in said.err
+    assert "Traceback" not in said.out + said.err
 
 
 def test_photos_below_the_output_folder_are_not_predicted(tmp_path: Path) -> None:
