@@ -62,7 +62,8 @@ def read_coco(path: Path, photos: Path | None = None, *, split: str | None = Non
 def write_coco(path: Path, labelled: LabelledPhotos) -> None:
     """Writes labelled photos as a COCO annotation file; photos stay where they are and are named by ``file_name``."""
     names = labelled.class_names
-    annotations, images = [], []
+    annotations: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     for number, photo in enumerate(labelled, start=1):
         height, width = photo.size
         images.append({"id": number, "file_name": photo.name, "height": height, "width": width})

@@ -56,6 +56,9 @@ class Check:
 class _Fixed(nn.Module):
     """A network for images of one size, without torchvision's resizing and pasting: 28 x 28 masks come out."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network

@@ -77,7 +77,7 @@ def changed(image: torch.Tensor, target: Target, settings: TrainingSettings) -> 
             v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: grey, tv_tensors.Mask: 0}),
         ]
     typed = {
-        "boxes": tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size),  # type: ignore[call-overload]
+        "boxes": tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size),
         "masks": tv_tensors.Mask(target["masks"]),
         "labels": target["labels"],
     }

@@ -190,7 +190,7 @@ def _fit(
         default_root_dir=saving.out,
     )
     batches = EpochBatches(photos, settings, lambda: len(saving.history), rank=rank, world=world)
-    workers = {"num_workers": settings.workers, "persistent_workers": settings.workers > 0}
+    workers: dict[str, Any] = {"num_workers": settings.workers, "persistent_workers": settings.workers > 0}
     if settings.workers:
         workers["multiprocessing_context"] = "spawn"
     module = TrainingModule(start, settings, len(batches) * settings.epochs, validation or ())
