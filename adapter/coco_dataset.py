@@ -11,7 +11,7 @@ from typing import Any
 from maskbridge.adapter.coco import AnnotationError
 from maskbridge.adapter.files import replacing
 from maskbridge.adapter.instances import BACKGROUND, Instances
-from maskbridge.adapter.labelled import DataError, LabelledPhoto, LabelledPhotos, Unusable
+from maskbridge.adapter.labelled import DataError, LabelledPhoto, LabelledPhotos, Unusable, read_json
 
 
 def read_coco(path: Path, photos: Path | None = None, *, split: str | None = None) -> LabelledPhotos:
@@ -79,12 +79,7 @@ def write_coco(path: Path, labelled: LabelledPhotos) -> None:
 
 
 def _listing(path: Path) -> Mapping[str, Any]:
-    try:
-        listing = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON ({error})") from None
+    listing = read_json(path)
     if not isinstance(listing, dict) or not {"images", "annotations", "categories"} <= listing.keys():
         raise DataError(f"{path}: is not COCO's format (images, annotations and categories)")
     return listing

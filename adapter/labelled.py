@@ -123,6 +123,20 @@ class LabelledPhotos(Sequence[LabelledPhoto]):
         return replace(self, photos=parts[0]), replace(self, photos=parts[1], unusable=())
 
 
+def read_json(path: Path) -> Any:
+    """A JSON file of labels.
+
+    Raises:
+        DataError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is not JSON ({error})") from None
+
+
 def class_list(names: Sequence[str]) -> tuple[str, ...]:
     """Class names as a network has them: the background first, each once.
 

@@ -21,7 +21,7 @@ from maskbridge.adapter.errors import ImageError, SettingsError
 from maskbridge.adapter.images import Photo
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import MaskCrop, paste
-from maskbridge.adapter.photo_lists import listed, read_each
+from maskbridge.adapter.photo_lists import all_or_error, listed, read_each
 from maskbridge.adapter.settings import (
     Settings,
     checked_autocast,
@@ -190,12 +190,7 @@ class MaskRCNN:
             classes=classes,
             max_detections=max_detections,
         )
-        results = []
-        for result in self.predict_each(listed(images), settings=settings, batch_size=batch_size):
-            if isinstance(result, ImageError):
-                raise result
-            results.append(result)
-        return results
+        return all_or_error(self.predict_each(listed(images), settings=settings, batch_size=batch_size))
 
     def predict_each(
         self, images: Iterable[Photo], *, settings: Settings | None = None, batch_size: int | None = None

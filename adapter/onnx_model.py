@@ -16,7 +16,7 @@ from maskbridge.adapter.errors import ImageError, SettingsError, WeightsError
 from maskbridge.adapter.images import Photo, as_float
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import paste
-from maskbridge.adapter.photo_lists import listed, read_each
+from maskbridge.adapter.photo_lists import all_or_error, listed, read_each
 from maskbridge.adapter.settings import Settings, checked_settings
 
 if TYPE_CHECKING:
@@ -123,12 +123,7 @@ class OnnxMaskRCNN:
             classes=classes,
             max_detections=max_detections,
         )
-        results = []
-        for result in self.predict_each(listed(images), settings=settings):
-            if isinstance(result, ImageError):
-                raise result
-            results.append(result)
-        return results
+        return all_or_error(self.predict_each(listed(images), settings=settings))
 
     def predict_each(
         self, images: Iterable[Photo], *, settings: Settings | None = None

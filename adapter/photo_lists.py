@@ -11,6 +11,7 @@ import torch
 
 from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import Photo, read
+from maskbridge.adapter.instances import Instances
 
 
 def listed(images: Photo | Iterable[Photo]) -> Iterable[Photo]:
@@ -24,6 +25,16 @@ def read_each(images: Iterable[Photo], size: int) -> Iterator[list[torch.Tensor 
     photos = enumerate(images)
     while chunk := list(islice(photos, size)):
         yield [_read(index, photo) for index, photo in chunk]
+
+
+def all_or_error(results: Iterable[Instances | ImageError]) -> list[Instances]:
+    """Results of all photos, or the error of the first bad one raised."""
+    found = []
+    for result in results:
+        if isinstance(result, ImageError):
+            raise result
+        found.append(result)
+    return found
 
 
 def _read(index: int, photo: Photo) -> torch.Tensor | ImageError:

@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,15 +81,11 @@ class Clicks:
         key = (photo_key(value, project), serving.version)
         with self._lock:
             known = self._features.get(key)
-        encode: Callable[[], Features]
-        if known is None:
-            photo = self._fetch(value, task)
-            encode = lambda: serving.model.encode([photo])  # noqa: E731
-        else:
-            encode = lambda: known  # noqa: E731
+        photos = [self._fetch(value, task)] if known is None else []
 
         def run() -> list[Region]:
-            return self._run(key, encode(), prompts, tag, serving)
+            features = serving.model.encode(photos) if known is None else known
+            return self._run(key, features, prompts, tag, serving)
 
         with self._predictor.metrics.timed("click"):
             regions = self._predictor.call(run, seconds=end - time.monotonic())

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.adapter.files import replacing
-from maskbridge.adapter.labelled import DataError, LabelledPhotos
+from maskbridge.adapter.labelled import DataError, LabelledPhotos, read_json
 from maskbridge.adapter.library import folder
 from maskbridge.backend.annotations import chosen_annotation, labelled_photos
 from maskbridge.backend.errors import PhotoError
@@ -68,12 +68,7 @@ def read_export(path: Path, photos: Path | None = None) -> LabelledPhotos:
     Raises:
         DataError: the file is not such an export, or none of its photos is in the folder.
     """
-    try:
-        tasks = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON ({error})") from None
+    tasks = read_json(path)
     if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
         raise DataError(f"{path}: is not a JSON export of Label Studio's (a list of tasks with data and annotations)")
     where = photos or path.parent
@@ -164,7 +159,7 @@ def _in_folder(where: Path, value: object) -> Path:
 def _config_of(tasks: list[dict[str, Any]]) -> LabelConfig:
     """The label config that an export's regions follow."""
     controls: dict[tuple[str, str], dict[str, None]] = {}
-    fields: dict[str, str] = {}
+    images: set[str] = set()
     for task in tasks:
         for region in (chosen_annotation(task) or {}).get("result") or ():
             kind = next((kind for kind in TAGS if kind.matches(str(region.get("type")))), None)
@@ -173,12 +168,12 @@ def _config_of(tasks: list[dict[str, Any]]) -> LabelConfig:
                 continue
             key = (kind.kind, str(region.get("from_name")))
             controls.setdefault(key, {}).update(dict.fromkeys(map(str, value.get(kind.kind.lower()) or ())))
-            fields.setdefault(str(region.get("to_name")), "")
-    if not fields:
+            images.add(str(region.get("to_name")))
+    if not images:
         raise DataError("the export has no region of brush, bitmask, polygon or rectangle labels")
-    if len(fields) > 1:
+    if len(images) > 1:
         raise MaskbridgeError("the export labels several images of a task: train from the project itself (--label-studio)")
-    (image,) = fields
+    (image,) = images
     data = tasks[0]["data"]
     named = [name for name, value in data.items() if (isinstance(value, str) and "/" in value) or name == image]
     field = next((name for name in ("image", "photo", "img", *named) if name in data), next(iter(data), "image"))

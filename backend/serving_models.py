@@ -39,7 +39,8 @@ class ServingModels:
         self._lock = threading.Lock()
         self._loaded: LRUCache[str, ServingModel] = LRUCache(MOST_LOADED)
         self._chosen = versions.chosen()
-        self._asked: dict[str, str] = {} if pinned is None else {pinned.project: pinned.name}
+        self._pinned: dict[str, str] = {} if pinned is None else {pinned.project: pinned.name}
+        self._asked: dict[str, str] = {}
 
     def of(self, project: str) -> ServingModel:
         """The model of a project, loaded if need be; the server's own where it has none, or it cannot be loaded."""
@@ -56,15 +57,16 @@ class ServingModels:
                 self._loaded[name] = loaded = self._load(file)
             except MaskbridgeError as error:
                 log.error("project %s is answered by %s: %s", number_of(project), self.own.version, error)
-                self._chosen.pop(number_of(project), None)
-                self._asked.pop(number_of(project), None)
+                for names in (self._asked, self._pinned, self._chosen):
+                    names.pop(number_of(project), None)
                 return self.own
             return loaded
 
     def version_of(self, project: str) -> str:
         """The version that answers a project, without loading it."""
         number = number_of(project)
-        return self._asked.get(number) or self._chosen.get(number) or self.own.version
+        names = (self._asked, self._pinned, self._chosen)
+        return next((found[number] for found in names if number in found), self.own.version)
 
     def ask_for(self, project: str, name: str | None) -> None:
         """What a project's extra parameters say: a version by its name; None for the best.
@@ -74,6 +76,7 @@ class ServingModels:
         """
         number = number_of(project)
         if name is None:
+            self._asked.pop(number, None)
             return
         known = self.versions(project)
         if name not in known:
@@ -87,7 +90,7 @@ class ServingModels:
             self._loaded[serving.version] = serving
         versions.choose(number, serving.version)
         self._chosen[number] = serving.version
-        self._asked.pop(number, None)
+        self._pinned.pop(number, None)
 
     def versions(self, project: str | None = None) -> list[str]:
         """All versions, or those that a project can have: trained ones, newest first, and the server's own."""
@@ -96,4 +99,4 @@ class ServingModels:
 
     def used(self) -> set[str]:
         """Versions that some project uses."""
-        return {self.own.version, *self._chosen.values(), *self._asked.values()}
+        return {self.own.version, *self._chosen.values(), *self._pinned.values(), *self._asked.values()}

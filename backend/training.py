@@ -44,11 +44,6 @@ class Trainer:
         self._new: Counter[str] = Counter()
         atexit.register(self.stop)
 
-    @property
-    def state(self) -> str:
-        """What the running training last said, empty where none runs."""
-        return self._said if self._running is not None else ""
-
     def start(self, project: str) -> None:
         """Starts a training on a project's annotations.
 
@@ -124,13 +119,13 @@ class Trainer:
             code = process.wait()
             if done and not failure:
                 self._use_if_better(project, Path(task["target"]), done)
-                shutil.rmtree(task["out"], ignore_errors=True)
             else:
                 raise MaskbridgeError(failure or f"its process ended with code {code}")
         except Exception as error:
             self.metrics.trainings.labels("failed").inc()
             log.error("training on project %s failed: %s; %s goes on", project, error, self.models.version_of(project))
         finally:
+            shutil.rmtree(task["out"], ignore_errors=True)  # the next training has a folder of its own
             self.metrics.training.set(0)
             self._running = None
 

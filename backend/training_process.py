@@ -13,10 +13,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.backend.log import summary
+
+if TYPE_CHECKING:
+    from maskbridge.adapter.labelled import LabelledPhotos
 
 
 def run(task: Mapping[str, Any], say: Any) -> None:
@@ -30,13 +33,15 @@ def run(task: Mapping[str, Any], say: Any) -> None:
     Raises:
         MaskbridgeError: no label can be used, the training cannot go on, ….
     """
-    from maskbridge.adapter.evaluation.measure import evaluate
-    from maskbridge.adapter.labelled import LabelledPhotos, usable
+    from maskbridge.adapter.evaluation.measure import evaluate, finished
+    from maskbridge.adapter.labelled import usable
+    from maskbridge.adapter.library import read_metadata
     from maskbridge.adapter.mask_rcnn import MaskRCNN
     from maskbridge.adapter.settings import class_choices
     from maskbridge.adapter.training.run import train
     from maskbridge.adapter.training.saving import Step
     from maskbridge.adapter.training.settings import TrainingSettings
+    from maskbridge.adapter.weights import resolve
     from maskbridge.backend.project import read_project
     from maskbridge.backend.serving_model import model_version
     from maskbridge.backend.settings import ServerSettings
@@ -55,16 +60,8 @@ def run(task: Mapping[str, Any], say: Any) -> None:
         part = validation = photos
         say({"said": f"{len(photos)} photos are too few to keep some to measure with: measured on all", "keep": True})
 
-    def score(of: MaskRCNN) -> float:
-        steps = evaluate(of, validation, class_names=kept.class_names)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return float(end.value.main.numbers["AP"])
-
     say({"said": "measuring the model that is there"})
-    before = score(model)
+    before = finished(evaluate(model, validation, class_names=kept.class_names)).main.numbers["AP"]
 
     def on_step(step: Step) -> None:
         say({"said": str(step), "part": step.done / max(step.total, 1)})
@@ -79,20 +76,19 @@ def run(task: Mapping[str, Any], say: Any) -> None:
             learning_rate=settings.training_learning_rate,
         ),
         class_names=kept.class_names,
-        validation=LabelledPhotos(validation.photos, validation.class_names),
+        validation=validation,
         progress=False,
         on_step=on_step,
     )
-    trained = MaskRCNN(str(report.best), device="cpu", progress=False)
-    trained = MaskRCNN(replace(trained.weights, name=Path(task["target"]).name), device="cpu")
+    trained = MaskRCNN(replace(resolve(report.best), name=Path(task["target"]).name), device="cpu")
     after = float(report.history[report.best_epoch - 1]["mask_mAP"])
     version = model_version(trained)
     facts = {"project": str(task["project"]), "model_version": version, "mask_mAP": f"{after:.4f}"}
-    trained.save(task["target"], extra=facts)
+    trained.save(task["target"], extra=read_metadata(report.best) | facts)
     say({"done": {"version": version, "before": before, "after": after}})
 
 
-def in_the_models_words(photos: Any, classes: list[str]) -> Any:
+def in_the_models_words(photos: LabelledPhotos, classes: list[str]) -> LabelledPhotos:
     """Labelled photos whose labels are called as the model calls what they mean, so that it keeps what it knows.
 
     Only a label that is a class in other letters is renamed: "Person" to "person".

@@ -50,7 +50,7 @@ def version_of(path: Path) -> Version | None:
 
 def chosen() -> dict[str, str]:
     """The version that each project uses, by its number, as the last swap left it."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         kept = json.loads((folder() / CHOSEN).read_text(encoding="utf-8"))
         return {str(project): str(name) for project, name in kept.items()}
     return {}

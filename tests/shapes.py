@@ -14,7 +14,6 @@ SMALL = {
     "min_size": 96,
     "max_size": 128,
     "rpn_post_nms_top_n_train": 60,
-    "rpn_post_nms_top_n_test": 30,
     "box_batch_size_per_image": 32,
 }
 

@@ -225,11 +225,11 @@ def _logger(out: Path) -> Any:
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Holds the folder: two trainings in one would overwrite each other's files. Freed when the process ends, however."""
+    if int(os.environ.get("LOCAL_RANK", 0)):  # a helper of the training that holds it
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if int(os.environ.get("LOCAL_RANK", 0)):  # a helper of the training that holds it
-            yield
-            return
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout:

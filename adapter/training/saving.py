@@ -90,8 +90,9 @@ class Saving(Callback):
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._steps += 1
         scores = {name: self.history[-1][name] for name in _SCORES if self.history and name in self.history[-1]}
-        total = int(trainer.estimated_stepping_batches)
-        self.on_step(Step(trainer.global_step, total, trainer.current_epoch + 1, trainer.max_epochs or 0, losses, scores))
+        self.on_step(
+            Step(trainer.global_step, pl_module.steps, trainer.current_epoch + 1, trainer.max_epochs or 0, losses, scores)
+        )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         row: Row = {"epoch": trainer.current_epoch + 1}
@@ -104,9 +105,14 @@ class Saving(Callback):
         self.history.append(row)
         if trainer.is_global_zero:
             self._save(pl_module)
-        trainer.save_checkpoint(self.out / f".{CHECKPOINT}.new", weights_only=False)
-        if trainer.is_global_zero:
-            (self.out / f".{CHECKPOINT}.new").replace(self.out / CHECKPOINT)
+        new = self.out / f".{CHECKPOINT}.new"
+        try:
+            trainer.save_checkpoint(new, weights_only=False)  # by all processes; one of them writes
+            if trainer.is_global_zero:
+                new.replace(self.out / CHECKPOINT)
+        finally:
+            if trainer.is_global_zero:
+                new.unlink(missing_ok=True)
 
     def _save(self, module: TrainingModule) -> None:
         row = self.history[-1]

@@ -14,20 +14,12 @@ from pycocotools.cocoeval import COCOeval
 from conftest import SHARED
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.adapter.coco_dataset import read_coco, write_coco
-from maskbridge.adapter.evaluation.measure import Evaluation, evaluate, measure
+from maskbridge.adapter.evaluation.measure import evaluate, finished, measure
 from maskbridge.adapter.evaluation.report import write_report
 from maskbridge.adapter.labelled import DataError, LabelledPhotos, named, usable
 from shapes import photos_of, shapes
 
 COCO_MINI = SHARED / "coco-mini" / "instances.json"
-
-
-def ended(steps: object) -> Evaluation:
-    while True:
-        try:
-            next(steps)  # type: ignore[call-overload]
-        except StopIteration as end:
-            return end.value
 
 
 def jittered(photos: LabelledPhotos, seed: int = 0) -> list[Instances]:
@@ -49,7 +41,7 @@ def jittered(photos: LabelledPhotos, seed: int = 0) -> list[Instances]:
 
 def test_numbers_equal_pycocotools(photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
     found = jittered(photos_with_labels)
-    evaluation = ended(measure(photos_with_labels, found, photos_with_labels.class_names))
+    evaluation = finished(measure(photos_with_labels, found, photos_with_labels.class_names))
     write_coco(tmp_path / "labels.json", photos_with_labels)
     truth = COCO(str(tmp_path / "labels.json"))
     for kind, theirs, other in (("boxes", "bbox", "segmentation"), ("masks", "segm", "bbox")):
@@ -77,7 +69,7 @@ def photos_with_labels() -> LabelledPhotos:
 @pytest.mark.skipif(not COCO_MINI.is_file(), reason="shared/coco-mini is not here")
 def test_the_bundled_weights_on_coco_mini(bundled: MaskRCNN, photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
     few = replace(photos_with_labels, photos=photos_with_labels.photos[:16])
-    evaluation = ended(evaluate(bundled, few))
+    evaluation = finished(evaluate(bundled, few))
     assert evaluation.class_names == ("person",)
     assert "bench" in evaluation.not_measured
     matches = evaluation.main.matches
@@ -106,12 +98,12 @@ def test_nothing_to_measure(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     size = astronaut.shape[:2]
     zebra = Instances(size, [[0, 0, 9, 9]], [1], ("__background__", "zebra"), [None])
     with pytest.raises(DataError, match=r"nothing to measure.*zebra"):
-        ended(evaluate(bundled, named([(astronaut, zebra)])))
+        finished(evaluate(bundled, named([(astronaut, zebra)])))
 
 
 def test_boxes_without_masks_are_measured_as_boxes(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     person = Instances(astronaut.shape[:2], [[0, 0, 400, 500]], [1], bundled.class_names, [None])
-    evaluation = ended(evaluate(bundled, named([(astronaut, person)])))
+    evaluation = finished(evaluate(bundled, named([(astronaut, person)])))
     assert list(evaluation.scores) == ["boxes"]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from delegated_process import launched, wait_for
 from maskbridge.adapter import MaskbridgeError, MaskRCNN, SettingsError
+from maskbridge.adapter.evaluation.measure import finished
 from maskbridge.adapter.labelled import DataError
 from maskbridge.adapter.library import entries, folder
 from maskbridge.plugin import runs
@@ -183,13 +184,7 @@ def test_scores_of_a_field_equal_fiftyones(labelled: fo.Dataset) -> None:
         sample["found"] = found
         sample.save()
     labels = labelled_photos(labelled, "ground_truth")
-    steps = of_field(labelled.name, "ground_truth", "found", labels)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            evaluation = end.value
-            break
+    evaluation = finished(of_field(labelled.name, "ground_truth", "found", labels))
     labelled.reload()
     assert evaluation_key("found") in labelled.list_evaluations()
     assert labelled.count("ground_truth.detections.maskbridge_found") == 10, "the panel's matches are written"
