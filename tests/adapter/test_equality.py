@@ -156,16 +156,15 @@ def test_most_detections(photos: list[Path]) -> None:
     assert_equal(many, torchvision_result(model, photos[0]))
 
 
-def test_batches_find_what_single_photos_find(photos: list[Path]) -> None:
-    model = seeded("maskrcnn_resnet50_fpn", anchors=LARGE, min_size=320, spread=0.01)
-    single = model.predict(photos, batch_size=1, confidence_threshold=0.3)
-    together = model.predict(photos, batch_size=len(photos), confidence_threshold=0.3)
-    assert len({net.padded_size(model.network, one.size) for one in single}) < len(photos), "no two share a batch"
-    assert sum(map(len, single)) > 0
+def test_batches_find_what_single_photos_find(photos: list[Path], bundled: MaskRCNN) -> None:
+    # Trained values: random ones magnify the rounding of a batch's other kernels, on some processors to other objects.
+    single = bundled.predict(photos, batch_size=1)
+    together = bundled.predict(photos, batch_size=len(photos))
+    assert len({net.padded_size(bundled.network, one.size) for one in single}) < len(photos), "no two share a batch"
+    assert sum(map(len, single)) > 10
     for one, other in zip(single, together):
         np.testing.assert_array_equal(one.labels, other.labels)
-        # Random values magnify the rounding of a batch's other kernels, on some processors beyond 1e-4.
-        np.testing.assert_allclose(one.scores, other.scores, atol=1e-3)  # type: ignore[arg-type]
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)  # type: ignore[arg-type]
         for frame, mask in zip(one.frames(), other.frames()):
             assert (frame != mask).mean() <= 0.001
 
