@@ -161,7 +161,7 @@ def test_batches_find_what_single_photos_find(photos: list[Path], bundled: MaskR
     single = bundled.predict(photos, batch_size=1)
     together = bundled.predict(photos, batch_size=len(photos))
     assert len({net.padded_size(bundled.network, one.size) for one in single}) < len(photos), "no two share a batch"
-    assert sum(map(len, single)) > 10
+    assert sum(map(len, single)) > 3
     for one, other in zip(single, together):
         np.testing.assert_array_equal(one.labels, other.labels)
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)  # type: ignore[arg-type]
