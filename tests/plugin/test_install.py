@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 LIST = "import fiftyone.operators as foo; print(sorted(o.name for o in foo.list_operators(builtin=False)))"
-NAMES = "['describe_run', 'segment_boxes', 'segment_instances', 'stop_run']"
+NAMES = "['describe_run', 'finetune', 'segment_boxes', 'segment_instances', 'stop_run']"
 
 
 @pytest.fixture
