@@ -64,7 +64,7 @@ def test_all_operators_are_found_without_torch() -> None:
         "print(sorted(o.name for o in foo.list_operators(builtin=False)), 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names = ["describe_run", "segment_boxes", "segment_instances", "stop_run"]
+    names = ["describe_run", "finetune", "segment_boxes", "segment_instances", "stop_run"]
     assert done.stdout.splitlines()[-1] == f"{names} False"
 
 
