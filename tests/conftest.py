@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# Tests run in two processes, and many start more: threads that wait for each other's cores take longer than one each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # FiftyOne reads these when it is first imported. A database folder of its own keeps tests away from people's data.
 _DATABASE = tempfile.mkdtemp(prefix="maskbridge-tests-")
 os.environ.update(
