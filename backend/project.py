@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,7 +45,9 @@ def read_project(
     try:
         label_config = str(label_studio.client.projects.get(id=number).label_config)
         listed = label_studio.client.tasks.list(project=number, fields="all", only_annotated=True, page_size=_PAGE)
-        tasks = [json.loads(task.json()) for task in listed]
+        with warnings.catch_warnings():  # the SDK declares annotations as a string, and pydantic remarks on each
+            warnings.simplefilter("ignore", UserWarning)
+            tasks = [json.loads(task.json()) for task in listed]
     except Exception as error:  # the SDK's, httpx's and jwt's; none of their words, which may hold the token
         status = getattr(error, "status_code", None)
         reason = f"it answered {status}" if status else type(error).__name__

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from filelock import FileLock
 
 VERSION = "1.23.2"
 ENVIRONMENT = Path(__file__).resolve().parents[1] / f".venv-label-studio-{VERSION}"
@@ -65,6 +66,18 @@ class LabelStudioProcess:
             body = {"project": project, "url": url, "title": "maskbridge", "is_interactive": True, **others}
             return client.post("/api/ml", json=body)
 
+    def annotate(self, task: int, result: Sequence[dict[str, Any]], **others: Any) -> int:
+        """A submitted annotation of a task, as its editor sends it."""
+        with self.client() as client:
+            done = client.post(f"/api/tasks/{task}/annotations/", json={"result": list(result), "lead_time": 1.0, **others})
+            assert done.status_code == 201, done.text
+            return int(done.json()["id"])
+
+    def start_training(self, backend: int) -> httpx.Response:
+        """What "Start Training" in the project's model settings does."""
+        with self.client() as client:
+            return client.post(f"/api/ml/{backend}/train")
+
     def retrieve_predictions(self, project: int) -> dict[str, Any]:
         """What "Retrieve predictions" in the data manager does, for all tasks."""
         with self.client() as client:
@@ -84,9 +97,13 @@ class LabelStudioProcess:
 
 
 def install(uv: str) -> None:
-    """Label Studio into an environment beside the checkout, unless it is there."""
-    if (ENVIRONMENT / "bin" / "label-studio").exists():
-        return
+    """Label Studio into an environment beside the checkout, unless it is there; by one process at a time."""
+    with FileLock(ENVIRONMENT.with_name(f"{ENVIRONMENT.name}.lock")):
+        if not (ENVIRONMENT / "bin" / "label-studio").exists():
+            _install(uv)
+
+
+def _install(uv: str) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
     for command in (
         ["venv", "--no-config", "--allow-existing", str(ENVIRONMENT)],

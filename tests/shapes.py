@@ -51,3 +51,8 @@ def of_masks(masks: list[np.ndarray], labels: list[int], names: tuple[str, ...] 
 def photos_of(pairs: list[tuple[np.ndarray, Instances]]) -> LabelledPhotos:
     kept = tuple(LabelledPhoto.of(photo, found, f"photo {index}") for index, (photo, found) in enumerate(pairs))
     return LabelledPhotos(kept, CLASSES)
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Of two masks as frames."""
+    return float((one & other).sum() / (one | other).sum())

@@ -53,12 +53,16 @@ class LabelTag(ABC):
         return [region for index in range(len(instances)) for region in self._regions(instances, index)]
 
     def encode_one(self, instances: Instances, index: int, label: str) -> list[Region]:
-        """The regions of one instance, with this label."""
+        """The regions of one instance, with this label.
+
+        An instance's id is its region's; of several regions the further ones add a number to it.
+        """
         crop, box = instances.masks[index], instances.boxes[index]
-        regions = []
+        name = uuid.uuid4().hex[:10] if instances.ids is None else instances.ids[index]
+        regions: list[Region] = []
         for value, others in self._values(crop, box, instances.size):
             region: Region = {
-                "id": uuid.uuid4().hex[:10],
+                "id": f"{name}-{len(regions) + 1}" if regions else name,
                 "from_name": self.from_name,
                 "to_name": self.to_name,
                 "type": self.kind.lower(),

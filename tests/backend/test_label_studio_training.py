@@ -1,0 +1,290 @@
+"""Training from a real Label Studio: labels round through its projects, its train button, the swap, older versions."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend_process import PROGRAM, Backend
+from label_studio_process import LabelStudioProcess
+from maskbridge.adapter import Instances, MaskRCNN
+from maskbridge.backend.project import read_project
+from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.tags import TAGS, LabelTag
+from shapes import CLASSES, SMALL, iou, shapes
+
+LABELS = "".join(f'<Label value="{name}"/>' for name in (*CLASSES[1:], "person"))  # what the old model knows
+CONFIG = '<View><Image name="image" value="$image"/><{kind} name="label" toName="image">{labels}</{kind}></View>'
+PAIRS = shapes(12)
+
+
+def png(photo: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "PNG")
+    return file.getvalue()
+
+
+def annotated_project(
+    label_studio: LabelStudioProcess, kind: type[LabelTag], pairs: list[tuple[np.ndarray, Instances]]
+) -> tuple[int, list[list[dict[str, Any]]]]:
+    """A project of drawn photos, annotated with one tag; and the regions of each task."""
+    uploads = [(f"{index:02d}.png", png(photo)) for index, (photo, _) in enumerate(pairs)]
+    project = label_studio.project(CONFIG.format(kind=kind.kind, labels=LABELS), uploads)
+    tag = kind("label", "image", {name: name for name in CLASSES[1:]})
+    regions = [tag.encode(replace(found, ids=(f"a{index}", f"b{index}"))) for index, (_, found) in enumerate(pairs)]
+    by_name = {name: result for (name, _), result in zip(uploads, regions)}
+    for task in label_studio.tasks(project):
+        label_studio.annotate(task["id"], by_name[task["data"]["image"].rpartition("-")[2]])
+    return project, regions
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def settings(label_studio: LabelStudioProcess, home: Path, monkeypatch: pytest.MonkeyPatch) -> ServerSettings:
+    monkeypatch.setenv("MASKBRIDGE_HOME", str(home))
+    return ServerSettings(
+        label_studio_url=label_studio.url, label_studio_token=label_studio.token, allowed_hosts="127.0.0.0/8"
+    )
+
+
+@pytest.mark.parametrize("kind", TAGS, ids=lambda kind: kind.kind)
+def test_labels_go_round(kind: type[LabelTag], label_studio: LabelStudioProcess, settings: ServerSettings) -> None:
+    pairs = PAIRS[:3]
+    project, _ = annotated_project(label_studio, kind, pairs)
+    read = read_project(project, settings)
+    assert (len(read), read.class_names, read.unusable) == (3, (*CLASSES, "person"), ())
+    by_ids = {photo.instances.ids: photo for photo in read}
+    for index, (picture, expected) in enumerate(pairs):
+        photo = by_ids[(f"a{index}", f"b{index}")]
+        found = photo.instances
+        assert found.names == expected.names
+        np.testing.assert_array_equal(np.asarray(Image.open(str(photo.photo))), picture)
+        if kind.needs_masks:
+            least = 0.95 if kind.kind == "PolygonLabels" else 1.0
+            assert min(iou(*frames) for frames in zip(found.frames(), expected.frames())) >= least
+        else:
+            assert found.masks == (None, None)
+            np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled weights for small photos: steps of a tenth of a second."""
+    start = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL))
+    return start.save(tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def start(
+    serve: Callable[..., Backend], label_studio: LabelStudioProcess, small: Path, home: Path
+) -> Callable[..., Backend]:
+    """Starts backends that train, with a folder of weights that they share."""
+
+    def started(**others: object) -> Backend:
+        backend = serve(
+            weights=small,
+            home=home,
+            label_studio_url=label_studio.url,
+            label_studio_token=label_studio.token,
+            training_epochs=30,
+            training_batch_size=4,
+            training_learning_rate=1e-3,
+            **others,
+        )
+        backend.wait_until_ready()
+        return backend
+
+    return started
+
+
+class Asking(threading.Thread):
+    """Asks for predictions again and again, as annotators' pages do, and keeps who answered."""
+
+    def __init__(self, url: str, body: dict[str, Any]) -> None:
+        super().__init__(daemon=True)
+        self.url, self.body = url, body
+        self.versions: list[str] = []
+        self.failed: list[str] = []
+        self.enough = threading.Event()
+
+    def run(self) -> None:
+        with httpx.Client(timeout=100) as client:
+            while not self.enough.is_set():
+                answer = client.post(f"{self.url}/predict", json=self.body)
+                results = answer.json().get("results", []) if answer.status_code == 200 else []
+                if len(results) == len(self.body["tasks"]) and all(results):
+                    self.versions += {result["model_version"] for result in results}
+                else:
+                    self.failed.append(f"{answer.status_code} {answer.text[:200]}")
+                self.enough.wait(0.02)
+
+
+@pytest.fixture(scope="module")
+def trained(label_studio: LabelStudioProcess, start: Callable[..., Backend]) -> dict[str, Any]:
+    """A project that was annotated and trained on with Label Studio's own button, and what was seen meanwhile."""
+    brush = TAGS[0]
+    project, _ = annotated_project(label_studio, brush, PAIRS)
+    other = label_studio.project(CONFIG.format(kind=brush.kind, labels=LABELS), [("a.png", png(PAIRS[0][0]))])
+    backend = start()
+    connected = label_studio.connect(project, backend.url)
+    assert connected.status_code == 201, connected.text
+    before = connected.json()["model_version"]
+    tasks = [{"id": task["id"], "data": task["data"]} for task in label_studio.tasks(project)]
+    config = CONFIG.format(kind=brush.kind, labels=LABELS)
+    asking = Asking(backend.url, {"tasks": tasks[:4], "project": f"{project}.1764000000", "label_config": config})
+    asking.start()
+    assert label_studio.start_training(connected.json()["id"]).status_code == 200
+    refused = httpx.post(f"{backend.url}/webhook", json={"action": "START_TRAINING", "project": {"id": project}})
+    wait_until(lambda: " is answered by " in backend.log.read_text() or "failed" in backend.log.read_text(), backend)
+    wait_until(lambda: asking.versions[-1:] != [before], backend)
+    asking.enough.set()
+    asking.join()
+    return {
+        "project": project,
+        "other": other,
+        "backend": backend,
+        "number": connected.json()["id"],
+        "before": before,
+        "asking": asking,
+        "refused": refused,
+    }
+
+
+def wait_until(holds: Callable[[], bool], backend: Backend, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, backend.log.read_text()[-3000:]
+        assert backend.process.poll() is None, backend.log.read_text()[-3000:]
+        time.sleep(0.1)
+
+
+def setup(backend: Backend, project: int, **others: object) -> httpx.Response:
+    return httpx.post(f"{backend.url}/setup", json={"project": f"{project}.1764000000", "schema": "<View/>", **others})
+
+
+def test_the_train_button_swaps_a_better_model_in(trained: dict[str, Any], label_studio: LabelStudioProcess) -> None:
+    backend, before = trained["backend"], trained["before"]
+    log = backend.log.read_text()
+    assert f"training, project {trained['project']}: epoch " in log
+    assert re.search(r"mask mAP 0\.0\d+ before, 0\.\d+ after", log)
+    assert label_studio.token not in log
+    after = setup(backend, trained["project"]).json()["model_version"]
+    assert after != before
+    assert httpx.get(f"{backend.url}/versions").json()["versions"] == [after, before]
+    metrics = httpx.get(f"{backend.url}/metrics").text
+    assert "maskbridge_training 0.0" in metrics
+    assert 'maskbridge_trainings_total{outcome="swapped"} 1.0' in metrics
+    assert "maskbridge_training_part 1.0" in metrics
+    assert setup(backend, trained["other"]).json()["model_version"] == before, "other projects keep theirs"
+
+
+def test_no_request_was_dropped_while_it_trained_and_swapped(trained: dict[str, Any]) -> None:
+    asking = trained["asking"]
+    assert asking.failed == []
+    assert asking.versions[0] == trained["before"]
+    changes = [one != other for one, other in zip(asking.versions, asking.versions[1:])]
+    assert sum(changes) == 1, "one model up to the swap, the other from there on, none mixed within an answer"
+
+
+def test_a_second_training_meanwhile_is_refused(trained: dict[str, Any]) -> None:
+    refused = trained["refused"]
+    assert refused.status_code == 409
+    assert f"a training is running (project {trained['project']}: " in refused.json()["error"]
+
+
+def test_the_new_version_predicts(trained: dict[str, Any], label_studio: LabelStudioProcess) -> None:
+    project = trained["project"]
+    after = setup(trained["backend"], project).json()["model_version"]
+    label_studio.retrieve_predictions(project)
+    right = 0
+    tag = TAGS[0]("label", "image", {}, label_names=(*CLASSES[1:], "person"))
+    for task in label_studio.tasks(project):
+        (prediction,) = (found for found in task["predictions"] if found["model_version"] == after)
+        photo = int(task["data"]["image"].rpartition("-")[2].removesuffix(".png"))
+        expected = PAIRS[photo][1]
+        if not prediction["result"]:
+            continue
+        for name, frame in zip((decoded := tag.decode(prediction["result"])).names, decoded.frames()):
+            right += any(name == other and iou(frame, mask) > 0.5 for other, mask in zip(expected.names, expected.frames()))
+    assert right >= 18, "of 24 objects"
+
+
+def test_an_older_version_is_chosen_with_the_extra_parameters(
+    trained: dict[str, Any], label_studio: LabelStudioProcess
+) -> None:
+    backend, project, before = trained["backend"], trained["project"], trained["before"]
+    after = setup(backend, project).json()["model_version"]
+    with label_studio.client() as client:
+        changed = {"project": project, "url": backend.url, "extra_params": {"model_version": before}}
+        assert client.patch(f"/api/ml/{trained['number']}", json=changed).status_code == 200
+        label_studio.retrieve_predictions(project)
+        assert client.get(f"/api/ml/{trained['number']}").json()["model_version"] == before
+    unknown = setup(backend, project, extra_params=json.dumps({"model_version": "nosuch"}))
+    assert (unknown.status_code, "no model version 'nosuch'" in unknown.text) == (400, True)
+    assert setup(backend, project).json()["model_version"] == after, "without them the best answers again"
+
+
+def test_the_swap_outlives_the_server(trained: dict[str, Any], start: Callable[..., Backend]) -> None:
+    after = setup(trained["backend"], trained["project"]).json()["model_version"]
+    again = start()
+    assert setup(again, trained["project"]).json()["model_version"] == after
+    assert setup(again, trained["other"]).json()["model_version"] == trained["before"]
+
+
+def test_a_project_and_its_export_are_measured(
+    trained: dict[str, Any], label_studio: LabelStudioProcess, settings: ServerSettings, home: Path, tmp_path: Path
+) -> None:
+    project = trained["project"]
+    (weights,) = (home / "weights").glob(f"label-studio-{project}-*.safetensors")
+    with label_studio.client() as client:
+        (tmp_path / "export.json").write_bytes(client.get(f"/api/projects/{project}/export?exportType=JSON").content)
+    for index, (photo, _) in enumerate(PAIRS):
+        (tmp_path / f"{index:02d}.png").write_bytes(png(photo))
+    values = {
+        "MASKBRIDGE_HOME": str(home),
+        "MASKBRIDGE_LABEL_STUDIO_URL": label_studio.url,
+        "MASKBRIDGE_LABEL_STUDIO_TOKEN": label_studio.token,
+        "MASKBRIDGE_ALLOWED_HOSTS": "127.0.0.0/8",
+    }
+    numbers = {}
+    for source in (["--label-studio", project], ["--label-studio-export", tmp_path / "export.json"]):
+        command = [PROGRAM, "evaluate", *source, "--weights", weights, "--device", "cpu", "-o", tmp_path / source[0]]
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env={**os.environ, **values})
+        assert done.returncode == 0, done.stderr
+        assert label_studio.token not in done.stdout + done.stderr
+        numbers[source[0]] = json.loads((tmp_path / source[0] / "evaluation.json").read_text())["masks"]["numbers"]
+    assert numbers["--label-studio"] == numbers["--label-studio-export"]
+    assert numbers["--label-studio"]["AP50"] > 0.5
+
+
+def test_a_training_that_fails_leaves_the_old_model(trained: dict[str, Any], label_studio: LabelStudioProcess) -> None:
+    backend = trained["backend"]
+    empty = label_studio.project(CONFIG.format(kind="BrushLabels", labels=LABELS), [("a.png", png(PAIRS[0][0]))])
+    for project, reason in ((empty, "no label can be used"), (987_654, "cannot be read from Label Studio")):
+        asked = httpx.post(f"{backend.url}/webhook", json={"action": "START_TRAINING", "project": {"id": project}})
+        assert asked.status_code == 201
+        said = f"training on project {project} failed: "
+        wait_until(lambda said=said: said in backend.log.read_text(), backend)
+        line = next(line for line in backend.log.read_text().splitlines() if said in line)
+        assert reason in line
+        assert line.endswith(f"{trained['before']} goes on")
+        assert setup(backend, project).json()["model_version"] == trained["before"]
+    assert "Traceback" not in backend.log.read_text()
