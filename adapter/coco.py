@@ -58,22 +58,28 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
 
 def _runs_of_code(code: bytes, total: int) -> tuple[np.ndarray, np.ndarray]:
     """Values and lengths of the runs of a compressed RLE, checked: pycocotools trusts the string and reads past its end."""
-    lengths: list[int] = []
-    value, shift = 0, 0
-    for byte in code:
-        bits = byte - 48
-        if not 0 <= bits < 64 or shift > 60:
-            raise AnnotationError("the counts of the RLE are not in COCO's alphabet")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            if bits & 16:
-                value -= 1 << shift
-            lengths.append(value + (lengths[-2] if len(lengths) > 2 else 0))
-            value, shift = 0, 0
-    if shift or any(length < 0 for length in lengths) or sum(lengths) != total:
+    bits = np.frombuffer(code, dtype=np.uint8).astype(np.int64) - 48
+    ends = np.flatnonzero(bits & 32 == 0)
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    digits = ends - begins + 1
+    if (
+        not len(bits)
+        or bits.min() < 0
+        or bits.max() > 63
+        or not len(ends)
+        or ends[-1] != len(bits) - 1
+        or digits.max() > 12
+    ):
+        raise AnnotationError("the counts of the RLE are not in COCO's alphabet")
+    # Each number is digits of five bits, the lowest first, negative where the last digit's highest bit is set; from the
+    # fourth on it is the difference to the last but one.
+    lengths = np.add.reduceat((bits & 31) << 5 * (np.arange(len(bits)) - np.repeat(begins, digits)), begins)
+    lengths -= np.where(bits[ends] & 16, 1 << 5 * digits, 0)
+    if np.abs(lengths).max() <= total:  # what is larger would overflow, and is wrong
+        lengths[1::2], lengths[2::2] = np.cumsum(lengths[1::2]), np.cumsum(lengths[2::2])
+    if lengths.min() < 0 or lengths.max() > total or lengths.sum() != total:
         raise AnnotationError("the counts of the RLE must add up to height times width")
-    return np.arange(len(lengths)) % 2 == 1, np.asarray(lengths, dtype=np.int64)
+    return np.arange(len(lengths)) % 2 == 1, lengths
 
 
 def decode_polygons(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> MaskCrop:

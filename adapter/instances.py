@@ -116,19 +116,20 @@ class Instances:
         result = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
         if self.scores is not None:
             result["scores"] = torch.from_numpy(self.scores.copy())
-        result["masks"] = self._stack(torch.float32)[:, None]
+        result["masks"] = self._stack(np.float32)[:, None]
         return result
 
     def to_target(self) -> dict[str, torch.Tensor]:
         """What torchvision trains on: ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``masks`` uint8 [N, H, W]."""
         target = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
-        return target | {"masks": self._stack(torch.uint8)}
+        return target | {"masks": self._stack(np.uint8)}
 
-    def _stack(self, dtype: torch.dtype) -> torch.Tensor:
-        stack = torch.zeros((len(self), *self.size), dtype=dtype)
-        for index, frame in enumerate(self.frames()):
-            stack[index] = torch.from_numpy(frame)
-        return stack
+    def _stack(self, dtype: type[np.generic]) -> torch.Tensor:
+        stack = np.zeros((len(self), *self.size), dtype=dtype)
+        for frame, crop in zip(stack, self.masks):
+            if crop is not None:
+                crop.write_into(frame)
+        return torch.from_numpy(stack)
 
     @classmethod
     def from_torchvision(

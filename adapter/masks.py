@@ -39,13 +39,18 @@ class MaskCrop:
             array([[False,  True]])
         """
         window = np.zeros((max(y2 - y1, 0), max(x2 - x1, 0)), dtype=bool)
+        self.write_into(window, x1, y1)
+        return window
+
+    def write_into(self, window: np.ndarray, x1: int = 0, y1: int = 0) -> None:
+        """Writes the mask's window into an array of any dtype that stands for the photo from column x1 and row y1 on."""
+        x2, y2 = x1 + window.shape[1], y1 + window.shape[0]
         height, width = self.pixels.shape
         left, right = max(x1, self.x), min(x2, self.x + width)
         top, bottom = max(y1, self.y), min(y2, self.y + height)
         if left < right and top < bottom:
             source = self.pixels[top - self.y : bottom - self.y, left - self.x : right - self.x]
             window[top - y1 : bottom - y1, left - x1 : right - x1] = source
-        return window
 
     @property
     def area(self) -> int:

@@ -40,6 +40,7 @@ class ServerSettings(BaseSettings):
     training_batch_size: int = Field(2, ge=1, le=1024, description="Photos in a step of a training.")
     training_learning_rate: float = Field(1e-4, gt=0, le=1, description="AdamW's.")
     training_validation: float = Field(0.2, ge=0, le=0.9, description="Part of a project's photos that is kept to measure.")
+    training_segment_boxes: bool = Field(False, description="Whether rectangles are trained on with masks made for them.")
     training_megabytes: int = Field(10_000, ge=1, description="Disk for the photos of a project that is trained on.")
     keep_versions: int = Field(5, ge=1, description="Trained versions of a project that are kept.")
     keep_megabytes: int = Field(5_000, ge=1, description="Disk for the trained versions of all projects.")

@@ -33,11 +33,13 @@ def run(task: Mapping[str, Any], say: Any) -> None:
     Raises:
         MaskbridgeError: no label can be used, the training cannot go on, ….
     """
-    from maskbridge.adapter.evaluation.measure import evaluate, finished
+    from maskbridge.adapter.evaluation.measure import evaluate
     from maskbridge.adapter.labelled import usable
     from maskbridge.adapter.library import read_metadata
     from maskbridge.adapter.mask_rcnn import MaskRCNN
     from maskbridge.adapter.settings import class_choices
+    from maskbridge.adapter.steps import finished
+    from maskbridge.adapter.training.box_masks import with_masks
     from maskbridge.adapter.training.run import train
     from maskbridge.adapter.training.saving import Step
     from maskbridge.adapter.training.settings import TrainingSettings
@@ -52,6 +54,8 @@ def run(task: Mapping[str, Any], say: Any) -> None:
         int(task["project"]), settings, on_photo=lambda done, total: say({"said": f"photo {done} of {total} fetched"})
     )
     photos = in_the_models_words(found, class_choices(model.class_names))
+    if settings.training_segment_boxes:
+        photos = finished(with_masks(photos, model), lambda done: say({"said": f"photo {done} has masks for its boxes"}))
     kept = usable(photos, photos.class_names)
     for reason, count in kept.reasons().items():
         say({"said": f"labels left out: {count} x {reason}", "keep": True})

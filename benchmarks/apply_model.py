@@ -14,7 +14,6 @@ import argparse
 import gc
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
+from measured import machine, spread
 
 BUILDER = "maskrcnn_resnet50_fpn"
 SIZES = {"640x480": ((640, 480), 12), "4000x3000": ((4000, 3000), 4)}
@@ -147,8 +146,7 @@ def time_parts(seconds: dict[str, float]) -> None:
 
 def report(results: dict[str, dict[str, list[dict[str, float]]]], threshold: dict[str, float]) -> str:
     def cell(rows: list[dict[str, float]], key: str, digits: int) -> str:
-        values = [row[key] for row in rows]
-        return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+        return spread([row[key] for row in rows], digits)
 
     lines = ["| photos | model | photos per second | peak memory, MB | of it added by applying | objects a photo |"]
     lines.append("|---|---|---|---|---|---|")
@@ -172,16 +170,6 @@ def report(results: dict[str, dict[str, list[dict[str, float]]]], threshold: dic
             f"{cell(ours, 'rest_percent', 1)} % of the time (threshold {threshold[size]:.3f})."
         )
     return "\n".join([*lines, "", *ratios])
-
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next(
-        (x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")),
-        platform.processor(),
-    )
-    memory_size = psutil.virtual_memory().total / 2**30
-    return f"{model}, {os.cpu_count()} cores, {memory_size:.0f} GiB, Python {platform.python_version()}"
 
 
 def main() -> None:

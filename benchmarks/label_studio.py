@@ -29,6 +29,7 @@ from PIL import Image
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.adapter.masks import crop_of_frame
 from maskbridge.backend.tags import TAGS, rle
+from measured import spread
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -77,8 +78,8 @@ def tasks_per_second(server: PhotoServer, weights: str, count: int, rounds: int)
                 if turn:  # the first round warms up
                     found[name].append(count / (time.perf_counter() - begin))
         ratios = [ours / other for ours, other in zip(found["ours"], found["theirs"])]
-        ours, other = _spread(found["ours"]), _spread(found["theirs"])
-        print(f"tasks per second: ours {ours}, one by one {other}, ratio {_spread(ratios)}", flush=True)
+        ours, other = spread(found["ours"], 2), spread(found["theirs"], 2)
+        print(f"tasks per second: ours {ours}, one by one {other}, ratio {spread(ratios, 2)}", flush=True)
         quick_routes(url, server)
         backend.stop()
 
@@ -140,7 +141,7 @@ def encode_times(model: MaskRCNN) -> None:
         ours = _median(lambda: list(rle.encode(crop, frame.shape)))
         theirs = _median(lambda: brush.mask2rle(frame.astype(np.uint8) * 255))
         ratios.append(theirs / ours)
-    print(f"run lengths at 1920 x 1080, a person of {int(frame.sum()):,} pixels: {_spread(ratios)} times the SDK's speed")
+    print(f"run lengths at 1920 x 1080, a person of {int(frame.sum()):,} pixels: {spread(ratios, 2)} times the SDK's speed")
 
 
 def _person(model: MaskRCNN) -> np.ndarray:
@@ -158,10 +159,6 @@ def _median(run: Callable[[], Any], times: int = 15) -> float:
         run()
         found.append(time.perf_counter() - begin)
     return statistics.median(found)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _post(url: str, tasks: list[dict[str, Any]]) -> list[Any]:

@@ -39,7 +39,8 @@ def evaluate(
         from maskbridge.adapter import MaskRCNN
         from maskbridge.adapter.evaluation.measure import evaluate as of_model
         from maskbridge.adapter.evaluation.report import write_report
-        from maskbridge.cli.evaluation_report import print_report, with_bar
+        from maskbridge.cli.evaluation_report import print_report
+        from maskbridge.cli.progress import with_bar
     labelled = source.read(split)
     names = options.names(classes)
     if predictions is None:

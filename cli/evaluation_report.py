@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from maskbridge.adapter.evaluation.report import CURVES, RESULTS, WORST
@@ -19,18 +17,6 @@ if TYPE_CHECKING:
     from maskbridge.adapter.labelled import LabelledPhotos
 
 MOST_ROWS = 100
-
-
-def with_bar(steps: Generator[int, None, Evaluation], total: int) -> Evaluation:
-    """Runs an evaluation to its end, with a progress bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("photos", total=total)
-        while True:
-            try:
-                bar.update(task, completed=next(steps))
-            except StopIteration as end:
-                return end.value
 
 
 def print_report(evaluation: Evaluation, photos: LabelledPhotos, out: Path) -> None:

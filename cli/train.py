@@ -25,6 +25,9 @@ def train(
         float,
         typer.Option(min=0, max=0.9, help="Without one of these two: the part of the photos that is kept to measure."),
     ] = 0.1,
+    segment_boxes: Annotated[
+        bool, typer.Option("--segment-boxes", help="Labels that are boxes only get masks from the weights started from.")
+    ] = False,
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
     weights_backbone: Annotated[
@@ -61,8 +64,11 @@ def train(
 
         from maskbridge.adapter import MaskRCNN
         from maskbridge.adapter.coco_dataset import read_coco
+        from maskbridge.adapter.errors import SettingsError
+        from maskbridge.adapter.training.box_masks import with_masks
         from maskbridge.adapter.training.run import train as run
         from maskbridge.adapter.training.settings import TrainingSettings
+        from maskbridge.cli.progress import with_bar
         from maskbridge.cli.training_report import print_data, print_report
     settings = TrainingSettings(
         epochs=epochs,
@@ -86,6 +92,8 @@ def train(
     class_names = options.names(classes)
     torch.manual_seed(seed)
     scratch = weights.lower() == "none"
+    if scratch and segment_boxes:
+        raise SettingsError("--segment-boxes needs weights that find masks, not --weights none")
     model = MaskRCNN(
         None if scratch else weights,
         builder=builder,
@@ -93,6 +101,9 @@ def train(
         class_names=(class_names or labelled.class_names) if scratch else None,
         device=device,
     )
+    if segment_boxes:
+        labelled = with_bar(with_masks(labelled, model), len(labelled), "masks for boxes")
+        validation = with_bar(with_masks(validation, model), len(validation), "masks for boxes")
     print_data(labelled, validation)
     report = run(model, labelled, out, settings, class_names=class_names, validation=validation or None)
     print_report(report)

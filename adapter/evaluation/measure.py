@@ -114,15 +114,6 @@ def measure(
     )
 
 
-def finished(steps: Generator[int, None, Evaluation]) -> Evaluation:
-    """Runs an evaluation to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
 def _predictions(model: MaskRCNN, photos: LabelledPhotos) -> Iterator[Instances]:
     for photo in photos:
         yield from model.predict([photo.photo])

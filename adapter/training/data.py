@@ -40,26 +40,26 @@ class TrainingPhotos(Dataset[tuple[torch.Tensor, Target, str]]):
     def __getitem__(self, where: tuple[int, int]) -> tuple[torch.Tensor, Target, str]:
         epoch, place = where
         photo = self.photos[place]
-        image, target = read_target(photo)
+        image, target = read_labelled(photo), photo.instances.to_target()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.settings.seed, epoch, place))
             image, target = changed(image, target, self.settings)
         return as_float(image), target, photo.name
 
 
-def read_target(photo: LabelledPhoto) -> tuple[torch.Tensor, Target]:
-    """A photo as a uint8 tensor and its labels as torchvision's target.
+def read_labelled(photo: LabelledPhoto) -> torch.Tensor:
+    """A labelled photo as a uint8 tensor.
 
     Raises:
-        ImageError: the photo cannot be read, or is not of the size that its labels are for.
+        ImageError: it cannot be read, or is not of the size that its labels are for.
     """
-    image, instances = read(photo.photo), photo.instances
+    image = read(photo.photo)
     if tuple(image.shape[-2:]) != photo.size:
         raise ImageError(
             f"{photo.name} is {image.shape[-1]} x {image.shape[-2]} pixels, "
             f"its labels are for {photo.size[1]} x {photo.size[0]}"
         )
-    return image, instances.to_target()
+    return image
 
 
 def changed(image: torch.Tensor, target: Target, settings: TrainingSettings) -> tuple[torch.Tensor, Target]:

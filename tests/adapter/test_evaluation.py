@@ -14,9 +14,10 @@ from pycocotools.cocoeval import COCOeval
 from conftest import SHARED
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.adapter.coco_dataset import read_coco, write_coco
-from maskbridge.adapter.evaluation.measure import evaluate, finished, measure
+from maskbridge.adapter.evaluation.measure import evaluate, measure
 from maskbridge.adapter.evaluation.report import write_report
 from maskbridge.adapter.labelled import DataError, LabelledPhotos, named, usable
+from maskbridge.adapter.steps import finished
 from shapes import photos_of, shapes
 
 COCO_MINI = SHARED / "coco-mini" / "instances.json"

@@ -22,10 +22,11 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from maskbridge.adapter import ImageError, Instances, MaskbridgeError, MaskCrop, MaskRCNN, SettingsError
-from maskbridge.adapter.evaluation.measure import evaluate, finished
+from maskbridge.adapter.evaluation.measure import evaluate
 from maskbridge.adapter.images import as_float, read
 from maskbridge.adapter.instances import BACKGROUND
 from maskbridge.adapter.labelled import DataError, named
+from maskbridge.adapter.steps import finished
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, changed
 from maskbridge.adapter.training.module import LOSSES, TrainingError, TrainingModule

@@ -14,9 +14,9 @@ from PIL import Image
 
 from delegated_process import launched, wait_for
 from maskbridge.adapter import MaskbridgeError, MaskRCNN, SettingsError
-from maskbridge.adapter.evaluation.measure import finished
 from maskbridge.adapter.labelled import DataError
 from maskbridge.adapter.library import entries, folder
+from maskbridge.adapter.steps import finished
 from maskbridge.plugin import runs
 from maskbridge.plugin.evaluating import evaluation_key, of_field
 from maskbridge.plugin.labelled import labelled_photos

@@ -1,0 +1,208 @@
+"""maskbridge's training against torchvision's reference loop: photos per second.
+
+    uv run python benchmarks/training.py [--rounds 3] [--device cuda] [--precisions 32 bf16] [--markdown FILE]
+
+The same network values, photos, batch size, mirroring and readers. The peer is the recipe that torchvision publishes
+(references/detection/train.py), written anew: COCO polygons drawn by pycocotools, batches of like aspect, SGD with momentum
+after a linear warm-up. Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds
+are printed. What counts is the time between the steps of an epoch: reading, forward, backward, optimiser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from measured import machine, spread
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
+BUILDERS = {"maskrcnn_mobilenet_v2_fpn": 12, "maskrcnn_resnet50_fpn": 5}
+"""The networks, and the steps of an epoch that is measured; the first two are not counted."""
+EPOCHS = {"maskrcnn_mobilenet_v2_fpn": 2, "maskrcnn_resnet50_fpn": 1}
+BATCH = 2
+
+
+def start_model(builder: str, device: str) -> Any:
+    """The network that both train: seeded values, frozen batch norms, 80 classes."""
+    from maskbridge.adapter import MaskRCNN
+    from seeded import seeded
+
+    names = [category["name"] for category in json.loads((SHARED / "instances.json").read_text())["categories"]]
+    values = seeded(builder, spread=0.01, frozen=True, class_names=names).weights
+    return MaskRCNN(values, device=device, trainable_backbone_layers=3)
+
+
+def chosen_photos(count: int) -> Any:
+    """The first photos of the train split that have labels to train on."""
+    from dataclasses import replace
+
+    from maskbridge.adapter.coco_dataset import read_coco
+    from maskbridge.adapter.labelled import usable
+
+    labelled = read_coco(SHARED / "instances.json", split="train2017")
+    kept = usable(labelled, labelled.class_names)
+    with_labels = {photo.name for photo in kept if len(photo)}
+    return replace(labelled, photos=tuple(p for p in labelled if p.name in with_labels)[:count], unusable=())
+
+
+def ours(builder: str, device: str, precision: Any) -> Iterator[tuple[int, float]]:
+    """Epoch and time of each step of `maskbridge.adapter.train`."""
+    from maskbridge.adapter.training.run import train
+    from maskbridge.adapter.training.settings import TrainingSettings
+
+    photos = chosen_photos(BATCH * BUILDERS[builder])
+    settings = TrainingSettings(
+        epochs=EPOCHS[builder], batch_size=BATCH, learning_rate=1e-5, scale_jitter=None, precision=precision
+    )
+    seen: list[tuple[int, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            start_model(builder, device),
+            photos,
+            folder,
+            settings,
+            progress=False,
+            on_step=lambda step: seen.append((step.epoch, time.perf_counter())),
+        )
+    yield from seen
+
+
+def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, float]]:
+    """Epoch and time of each step of torchvision's recipe."""
+    import torch
+    from pycocotools.coco import COCO
+    from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+
+    network = start_model(builder, device).network.to(memory_format=torch.contiguous_format).train()
+    names = [photo.name for photo in chosen_photos(BATCH * BUILDERS[builder])]
+    coco = COCO(str(SHARED / "instances.json"))
+    numbers = [number for number, image in coco.imgs.items() if image["file_name"] in names]
+    dataset = CocoPhotos(coco, numbers)
+    torch.manual_seed(0)
+    batches = BatchSampler(RandomSampler(dataset), BATCH, drop_last=True)
+    groups = [coco.imgs[number]["width"] >= coco.imgs[number]["height"] for number in numbers]
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-5, momentum=0.9, weight_decay=1e-4)
+    warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.001, total_iters=1000)
+    for epoch in range(1, EPOCHS[builder] + 1):
+        grouped = by_group([place for batch in batches for place in batch], groups)
+        loader: Any = DataLoader(dataset, batch_sampler=grouped, collate_fn=lambda items: tuple(zip(*items)))
+        for images, targets in loader:
+            images = [image.to(device) for image in images]
+            targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                losses = network(images, targets)
+                total = sum(losses.values())
+            assert torch.isfinite(total), losses
+            optimizer.zero_grad()
+            total.backward()
+            optimizer.step()
+            warm_up.step()
+            {name: loss.item() for name, loss in losses.items()}  # what its metric logger reads
+            yield epoch, time.perf_counter()
+
+
+def by_group(places: list[int], groups: list[bool]) -> list[list[int]]:
+    """Batches of photos of like aspect, in the order of their places."""
+    waiting: dict[bool, list[int]] = {True: [], False: []}
+    batches = []
+    for place in places:
+        group = waiting[groups[place]]
+        group.append(place)
+        if len(group) == BATCH:
+            batches.append(group.copy())
+            group.clear()
+    return batches
+
+
+class CocoPhotos:
+    """COCO photos and targets as torchvision's recipe makes them: polygons drawn when a photo is read."""
+
+    def __init__(self, coco: Any, numbers: list[int]) -> None:
+        self.coco, self.numbers = coco, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> tuple[Any, dict[str, Any]]:
+        import numpy as np
+        import torch
+        from PIL import Image
+        from torchvision import tv_tensors
+        from torchvision.transforms import v2
+
+        number = self.numbers[place]
+        image = Image.open(SHARED / "images" / self.coco.imgs[number]["file_name"]).convert("RGB")
+        annotations = [a for a in self.coco.imgToAnns[number] if not a.get("iscrowd")]
+        ids = sorted(self.coco.cats)
+        size = (image.height, image.width)
+        boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32)
+        boxes[:, 2:] += boxes[:, :2]
+        target = {
+            "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
+            "labels": torch.tensor([1 + ids.index(a["category_id"]) for a in annotations]),
+            "masks": tv_tensors.Mask(np.stack([self.coco.annToMask(a) for a in annotations])),
+        }
+        steps = [v2.PILToTensor(), v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()]
+        image, target = v2.Compose(steps)(image, target)
+        good = (target["boxes"][:, 2:] > target["boxes"][:, :2]).all(dim=1)
+        return image, {name: value[good] for name, value in target.items()}
+
+
+def measure(who: str, builder: str, device: str, precision: str) -> float:
+    """Photos per second between the steps of an epoch, without the first two steps."""
+    run = ours if who == "maskbridge" else reference
+    seen = list(run(builder, device, precision))
+    seconds = [end - begin for (one, begin), (other, end) in pairwise(seen[1:]) if one == other]
+    return BATCH * len(seconds) / sum(seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precisions", nargs="*", default=["32"], choices=["32", "bf16"])
+    parser.add_argument("--markdown", type=Path, help="also write the table into this file")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        who, builder, precision = arguments.measure
+        print(f"RESULT {measure(who, builder, arguments.device, precision)}")
+        return
+    from rich.progress import track
+
+    lines = [
+        "| network | precision | maskbridge, photos per second | torchvision's recipe | ratio |",
+        "|---|---|---|---|---|",
+    ]
+    for builder in BUILDERS:
+        for precision in arguments.precisions:
+            speeds: dict[str, list[float]] = {"maskbridge": [], "torchvision": []}
+            for turn in track(range(2 * arguments.rounds), description=f"{builder} {precision}", transient=True):
+                who = list(speeds)[turn % 2]
+                command = [sys.executable, __file__, "--device", arguments.device, "--measure", who, builder, precision]
+                done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+                row = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
+                if row is None:
+                    sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+                speeds[who].append(float(row.removeprefix("RESULT ")))
+            ratios = [a / b for a, b in zip(*speeds.values())]
+            cells = [spread(values, 3) for values in speeds.values()] + [spread(ratios, 2)]
+            lines.append(f"| {builder} | {precision} | {' | '.join(cells)} |")
+    text = f"{machine()}, {time.strftime('%Y-%m-%d')}, {arguments.rounds} rounds: median (lowest to highest).\n\n"
+    text += "\n".join(lines)
+    print(text)
+    if arguments.markdown:
+        arguments.markdown.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
