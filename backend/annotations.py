@@ -41,7 +41,7 @@ def labelled_photos(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, loc
         annotation = chosen_annotation(task)
         if annotation is None:
             continue
-        for image, place, value, tags in _photos(task, config):
+        for image, place, value, tags in photos_in(task, config):
             name = f"task {task.get('id')}" + ("" if place is None else f" photo {place}")
             try:
                 path = locate(value, task)
@@ -49,7 +49,7 @@ def labelled_photos(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, loc
             except (PhotoError, ImageError) as error:
                 unusable.append(Unusable(name, "all", str(error)))
                 continue
-            instances, bad = _instances(annotation.get("result"), image, place, size, tags, names)
+            instances, bad = _instances(regions_of(annotation), image, place, size, tags, names)
             unusable += [Unusable(name, *problem) for problem in bad]
             photos.append(LabelledPhoto.of(path, instances, name))
     return LabelledPhotos(tuple(photos), names, tuple(unusable))
@@ -72,7 +72,13 @@ def chosen_annotation(task: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return max(found, key=lambda a: (bool(a.get("ground_truth")), str(a.get("updated_at") or ""))) if found else None
 
 
-def _photos(
+def regions_of(annotation: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    """The regions of an annotation; none where it is None or malformed."""
+    result = (annotation or {}).get("result")
+    return [region for region in result if isinstance(region, Mapping)] if isinstance(result, list) else []
+
+
+def photos_in(
     task: Mapping[str, Any], config: LabelConfig
 ) -> Iterator[tuple[str, int | None, object, Mapping[str, LabelTag]]]:
     """The photos of a task that have label tags: image tag, place in a list, what the data says, tags by name."""
@@ -90,7 +96,7 @@ def _photos(
 
 
 def _instances(
-    result: object,
+    result: Sequence[Mapping[str, Any]],
     image: str,
     place: int | None,
     size: tuple[int, int],
@@ -100,11 +106,12 @@ def _instances(
     """The regions of one photo, and of those that cannot be read the id and the reason."""
     boxes, masks, labels, ids = [], [], [], []
     bad: list[tuple[str, str]] = []
-    for region in result if isinstance(result, list) else []:
-        if not isinstance(region, Mapping) or region.get("to_name") != image:
-            continue
+    regions = [
+        region for region in result if region.get("to_name") == image and (place or 0) == (region.get("item_index") or 0)
+    ]
+    for region in regions:
         tag = tags.get(str(region.get("from_name")))
-        if tag is None or region.get("type") != tag.kind.lower() or (place or 0) != (region.get("item_index") or 0):
+        if tag is None or region.get("type") != tag.kind.lower():
             continue
         try:
             if size_of(region) != size:
@@ -117,6 +124,11 @@ def _instances(
         masks.append(mask)
         labels.append(names.index(label))
         ids.append(str(region.get("id", "")))
+    known = {*ids, *(name for name, _ in bad)}
+    for region in regions:  # texts and choices of a region repeat its id and its place
+        value = region.get("value")
+        if isinstance(value, Mapping) and _PLACE & value.keys() and str(region.get("id", "?")) not in known:
+            bad.append((str(region.get("id", "?")), f"regions of the type {region.get('type')!r} are not read"))
     instances = Instances(
         size=size,
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),
@@ -126,3 +138,7 @@ def _instances(
         ids=tuple(ids),
     )
     return instances, bad
+
+
+_PLACE = {"x", "points", "rle", "imageDataURL", "vertices"}
+"""Keys of a region's value that say where it is."""

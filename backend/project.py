@@ -15,7 +15,7 @@ from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.adapter.files import replacing
 from maskbridge.adapter.labelled import DataError, LabelledPhotos, read_json
 from maskbridge.adapter.library import folder
-from maskbridge.backend.annotations import chosen_annotation, labelled_photos
+from maskbridge.backend.annotations import chosen_annotation, labelled_photos, photos_in, regions_of
 from maskbridge.backend.errors import PhotoError
 from maskbridge.backend.fetching import Fetcher, make_fetcher
 from maskbridge.backend.label_config import ControlTag, ImageTag, Label, LabelConfig, parse
@@ -72,7 +72,7 @@ def read_export(path: Path, photos: Path | None = None) -> LabelledPhotos:
         DataError: the file is not such an export, or none of its photos is in the folder.
     """
     tasks = read_json(path)
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) and "data" in task for task in tasks):
+    if not isinstance(tasks, list) or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in tasks):
         raise DataError(f"{path}: is not a JSON export of Label Studio's (a list of tasks with data and annotations)")
     where = photos or path.parent
     found = labelled_photos(tasks, _config_of(tasks), lambda value, task: _in_folder(where, value))
@@ -99,8 +99,7 @@ class _PhotoFolder:
 
     def fetch_all(self, tasks: list[dict[str, Any]], config: LabelConfig, on_photo: Callable[[int, int], None]) -> None:
         """Fetches what is not there, side by side; failures are raised by `locate`."""
-        fields = {image.field for image in config.images}
-        wanted = [(value, task) for task in tasks for field in fields for value in _values(task["data"].get(field))]
+        wanted = [(value, task) for task in tasks for _, _, value, _ in photos_in(task, config)]
         try:
             self.place.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -144,10 +143,6 @@ class _PhotoFolder:
         return self.place / hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()
 
 
-def _values(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
-
-
 def _in_folder(where: Path, value: object) -> Path:
     name = unquote(urlsplit(str(value)).path).replace("\\", "/").rpartition("/")[2]
     query = urlsplit(str(value)).query
@@ -164,13 +159,14 @@ def _config_of(tasks: list[dict[str, Any]]) -> LabelConfig:
     controls: dict[tuple[str, str], dict[str, None]] = {}
     images: set[str] = set()
     for task in tasks:
-        for region in (chosen_annotation(task) or {}).get("result") or ():
+        for region in regions_of(chosen_annotation(task)):
             kind = next((kind for kind in TAGS if kind.matches(str(region.get("type")))), None)
             value = region.get("value")
             if kind is None or not isinstance(value, dict):
                 continue
             key = (kind.kind, str(region.get("from_name")))
-            controls.setdefault(key, {}).update(dict.fromkeys(map(str, value.get(kind.kind.lower()) or ())))
+            labels = value.get(kind.kind.lower())
+            controls.setdefault(key, {}).update(dict.fromkeys(map(str, labels if isinstance(labels, list) else ())))
             images.add(str(region.get("to_name")))
     if not images:
         raise DataError("the export has no region of brush, bitmask, polygon or rectangle labels")

@@ -114,6 +114,8 @@ class LabelTag(ABC):
         try:
             size, value = size_of(region), region["value"]
             labels = value[self.kind.lower()]
+            if turned := region.get("image_rotation"):
+                raise AnnotationError(f"it was drawn on an image that the editor had turned by {turned} degrees")
             if not labels or labels[0] not in self.label_names:
                 raise AnnotationError(f"its label {labels} is not one of {', '.join(self.label_names)}")
             box, crop = self._decode_value(value, size)

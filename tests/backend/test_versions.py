@@ -1,0 +1,154 @@
+"""Trained versions on disk: which are kept, and which of them answers a project."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from maskbridge.adapter import MaskRCNN, SettingsError
+from maskbridge.backend import versions
+from maskbridge.backend.serving_model import ServingModel, load_file, model_version
+from maskbridge.backend.serving_models import MOST_LOADED, ServingModels
+from maskbridge.backend.settings import ServerSettings
+from shapes import SMALL
+
+
+@pytest.fixture(autouse=True)
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MASKBRIDGE_HOME", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    return tmp_path / "weights"
+
+
+def write(folder: Path, name: str, project: str, *, kilobytes: int = 1, **facts: str) -> Path:
+    path = folder / f"label-studio-{project}-{name}.safetensors"
+    values = {"a": torch.zeros(250 * kilobytes)}
+    save_file(values, path, {"model_version": name, "project": project, "mask_mAP": "0.5", **facts})
+    return path
+
+
+def test_versions_say_what_they_are_and_other_files_do_not(weights: Path) -> None:
+    write(weights, "20260101-000000", "7")
+    newer = write(weights, "20260102-000000", "7")
+    write(weights, "20260103-000000", "8", mask_mAP="good")
+    (weights / "label-studio-7-broken.safetensors").write_bytes(b"\xff" * 100)
+    save_file({"a": torch.zeros(1)}, weights / "other.safetensors", {"model_version": "x"})
+    found = versions.trained()
+    assert [version.name for version in found] == ["20260102-000000", "20260101-000000"]
+    assert found[0] == versions.Version("20260102-000000", "7", newer, 0.5)
+    assert versions.new_file("7").parent == weights
+
+
+def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Path) -> None:
+    for day in range(1, 6):
+        write(weights, f"2026010{day}", "7")
+    write(weights, "20260101", "8")
+    gone = versions.prune({"20260101"}, most=2, megabytes=1)
+    assert sorted(path.name for path in gone) == [f"label-studio-7-2026010{day}.safetensors" for day in (2, 3)]
+    assert [version.name for version in versions.trained() if version.project == "7"] == [
+        "20260105",
+        "20260104",
+        "20260101",
+    ]
+    write(weights, "20260106", "7", kilobytes=600)
+    write(weights, "20260107", "8", kilobytes=600)
+    gone = versions.prune({"20260107"}, most=10, megabytes=1)
+    assert weights / "label-studio-8-20260107.safetensors" not in gone
+    assert weights / "label-studio-7-20260106.safetensors" in gone
+    assert sum(path.stat().st_size for path in weights.iterdir()) < 1_000_000
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"7": 5}'])
+def test_a_broken_note_of_choices_is_none(text: str, weights: Path) -> None:
+    (weights / versions.CHOSEN).write_text(text)
+    assert set(versions.chosen()) <= {"7"}
+    versions.choose("9", "v")
+    assert versions.chosen()["9"] == "v"
+
+
+@pytest.fixture(scope="module")
+def small() -> MaskRCNN:
+    return MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL))
+
+
+def trained_file(model: MaskRCNN, folder: Path, project: str, name: str) -> ServingModel:
+    path = folder / f"label-studio-{project}-{name}.safetensors"
+    version = f"{project}-{name}-{model_version(model)}"
+    model.save(path, extra={"model_version": version, "project": project, "mask_mAP": "0.4"})
+    return ServingModel(model, version)
+
+
+@pytest.fixture
+def models(small: MaskRCNN) -> ServingModels:
+    def load(file: Path) -> ServingModel:
+        found = versions.version_of(file)
+        assert found is not None
+        return replace(load_file(file, ServerSettings()), version=found.name)
+
+    return ServingModels(ServingModel(small, "own"), load)
+
+
+def test_each_project_has_its_version(small: MaskRCNN, weights: Path, models: ServingModels) -> None:
+    first, second = (trained_file(small, weights, "7", name) for name in ("1", "2"))
+    assert models.of("7.123").version == "own"
+    models.swap("7.123", first)
+    models.swap("7.123", second)
+    assert models.of("7.456") is second
+    assert models.of("8").version == "own"
+    assert models.versions("7") == [second.version, first.version, "own"]
+    assert models.versions("8") == ["own"]
+    models.ask_for("7", first.version)
+    assert models.of("7").version == first.version
+    models.ask_for("7", None)
+    assert models.of("7") is second
+    assert models.used() == {"own", second.version}
+    for project, name in (("8", second.version), ("7", "nosuch")):
+        with pytest.raises(SettingsError, match=f"project {project} has no model version"):
+            models.ask_for(project, name)
+    again = ServingModels(models.own, models._load)
+    assert again.of("7").version == second.version, "as noted on disk"
+
+
+def test_a_version_that_is_gone_or_broken_gives_way_to_the_servers_own(
+    small: MaskRCNN, weights: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = [trained_file(small, weights, number, "1") for number in ("7", "8")]
+    for number, serving in zip(("7", "8"), kept):
+        versions.choose(number, serving.version)
+    (weights / "label-studio-7-1.safetensors").unlink()
+    header = (weights / "label-studio-8-1.safetensors").read_bytes()
+    (weights / "label-studio-8-1.safetensors").write_bytes(header[: len(header) // 2])
+    models = ServingModels(ServingModel(small, "own"), lambda file: load_file(file, ServerSettings()))
+    assert models.of("7").version == models.of("8").version == "own"
+    assert "is gone" in caplog.text
+    assert "cannot be read as a weights file" in caplog.text
+
+
+def test_few_models_are_in_memory(small: MaskRCNN, weights: Path, models: ServingModels) -> None:
+    for number in range(MOST_LOADED + 2):
+        models.swap(str(number), trained_file(small, weights, str(number), "1"))
+    assert len(models._loaded) == MOST_LOADED
+    assert [models.of(str(number)).version[:1] for number in range(MOST_LOADED + 2)] == ["0", "1", "2", "3", "4"]
+
+
+def test_a_pinned_version_wins_until_a_better_one_comes(small: MaskRCNN, weights: Path) -> None:
+    old, new = (trained_file(small, weights, "7", name) for name in ("1", "2"))
+    versions.choose("7", new.version)
+    (pinned,) = (version for version in versions.trained() if version.name == old.version)
+    models = ServingModels(old, lambda file: new, pinned=pinned)
+    assert models.of("7").version == old.version
+    models.swap("7", new)
+    assert models.of("7") is new
+    assert json.loads((weights / versions.CHOSEN).read_text()) == {"7": new.version}
+
+
+def test_a_folder_that_cannot_be_read_holds_no_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKBRIDGE_HOME", str(tmp_path / "nosuch"))
+    assert versions.trained() == []
+    assert versions.chosen() == {}
+    assert versions.prune(set(), most=1, megabytes=1) == []
