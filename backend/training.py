@@ -155,4 +155,6 @@ def _work_folder(target: Path) -> Path:
 def _missing_package() -> str | None:
     from importlib.util import find_spec
 
-    return next((name for name in ("lightning", "matplotlib", "tensorboard") if find_spec(name) is None), None)
+    return next(
+        (name for name in ("pytorch_lightning", "matplotlib", "tensorboard", "filelock") if find_spec(name) is None), None
+    )

@@ -30,7 +30,7 @@ def evaluate(
 ) -> None:
     """Measure by COCO's rules: its twelve numbers for boxes and masks, each class, curves, the worst photos."""
     from maskbridge.adapter.errors import MaskbridgeError
-    from maskbridge.cli.extras import needed
+    from maskbridge.adapter.extras import needed
 
     source = sources.Source(
         coco=coco, photos=photos, fiftyone=fiftyone, field=field, label_studio=label_studio, export=label_studio_export

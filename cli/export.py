@@ -23,7 +23,7 @@ def export(
 ) -> None:
     """Write the network as ONNX, for a fixed input; kept only if ONNX Runtime finds what PyTorch finds."""
     from maskbridge.adapter.errors import SettingsError
-    from maskbridge.cli.extras import needed
+    from maskbridge.adapter.extras import needed
 
     if (height is None) != (width is None):
         raise SettingsError("--height and --width are given together or not at all")

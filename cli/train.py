@@ -49,7 +49,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
     """Train on labels of a COCO file, FiftyOne or Label Studio. Run again after an interruption, it goes on."""
-    from maskbridge.cli.extras import needed
+    from maskbridge.adapter.extras import needed
 
     source = sources.Source(
         coco=coco,

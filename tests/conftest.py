@@ -25,6 +25,7 @@ os.environ.update(
     FIFTYONE_DO_NOT_TRACK="true",
     FIFTYONE_DATABASE_VALIDATION="false",
     FIFTYONE_PLUGINS_DIR=f"{_DATABASE}/plugins",
+    FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS="true",  # else the App offers no "Schedule"
 )
 
 ROOT = Path(__file__).resolve().parents[1]

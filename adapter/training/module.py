@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from pytorch_lightning import LightningModule
 from torch.optim.lr_scheduler import LambdaLR
 
 from maskbridge.adapter.errors import MaskbridgeError

@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import TQDMProgressBar
 from torch.utils.data import DataLoader
 
 from maskbridge.adapter.labelled import LabelledPhotos, usable
@@ -217,7 +217,7 @@ class _Bar(TQDMProgressBar):
 
 
 def _logger(out: Path) -> Any:
-    from lightning.pytorch.loggers import TensorBoardLogger
+    from pytorch_lightning.loggers import TensorBoardLogger
 
     return TensorBoardLogger(out, name="", version="tensorboard", default_hp_metric=False)
 
@@ -245,7 +245,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without Lightning's remarks on what is so on purpose (few workers, an unused GPU, …)."""
-    logger = logging.getLogger("lightning.pytorch")
+    logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

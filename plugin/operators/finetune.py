@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from maskbridge.adapter.extras import needed
 from maskbridge.plugin.finetune_request import FinetuneRequest
 from maskbridge.plugin.operators import form, running
+
+if TYPE_CHECKING:
+    from maskbridge.plugin.jobs import Progress, Report
 
 
 class Finetune(foo.Operator):
@@ -57,10 +61,7 @@ class Finetune(foo.Operator):
         known = FinetuneRequest.__dataclass_fields__
         params = {**ctx.params, "weights": form.chosen_weights(ctx.params)}
         request = FinetuneRequest.from_options(**{name: value for name, value in params.items() if name in known})
-
-        from maskbridge.plugin.finetuning import finetune
-
-        return running.in_app(ctx, finetune(ctx.target_view(), request), request.label_field)
+        return running.in_app(ctx, _job(ctx.target_view(), request), request.label_field)
 
     def __call__(
         self,
@@ -92,6 +93,10 @@ class Finetune(foo.Operator):
             ctx = {"view": samples.view(), "dataset": samples._root_dataset}
             params = {**options, "label_field": label_field, "view_target": "CURRENT_VIEW"}
             return foo.execute_operator(self.uri, ctx, params=params, request_delegation=True)
-        from maskbridge.plugin.finetuning import finetune
+        return running.in_script(_job(samples, request), progress=progress)
 
-        return running.in_script(finetune(samples, request), progress=progress)
+
+def _job(samples: fo.core.collections.SampleCollection, request: FinetuneRequest) -> Generator[Progress, None, Report]:
+    with needed("train"):
+        from maskbridge.plugin.finetuning import finetune
+    return (yield from finetune(samples, request))

@@ -9,31 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page
 
+from app_page import app, drawn, execute, open_operator, opened, screenshot
 from maskbridge.plugin import runs
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 NAME = "maskbridge-app-test"
 
 
@@ -56,44 +45,14 @@ def shown(photos: list[Path], astronaut: np.ndarray, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def address(shown: fo.Dataset) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    session = fo.launch_app(shown, remote=True, port=port)
-    yield f"http://localhost:{port}/datasets/{NAME}"
-    session.close()
-    fo.close_app()
+    with app(shown) as address:
+        yield address
 
 
 @pytest.fixture
 def page(address: str) -> Iterator[Page]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "CI installs Chromium"
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
-        page.goto(address)
-        page.locator("[data-cy='looker']").first.wait_for()
-        dismiss = page.get_by_text("Dismiss", exact=True)
-        try:  # an advertisement that covers things, shown a moment after the first visit
-            dismiss.click(timeout=8_000)
-        except Exception:  # not every version has it
-            expect(dismiss).to_have_count(0)
+    with opened(address) as page:
         yield page
-        browser.close()
-
-
-def open_operator(page: Page, label: str) -> None:
-    page.keyboard.press("Backquote")
-    page.get_by_placeholder(re.compile("Search operations")).wait_for()
-    page.keyboard.type("mask")
-    page.get_by_text(label, exact=True).click()
-
-
-def execute(page: Page) -> None:
-    page.get_by_role("button", name="Execute", exact=True).click()
 
 
 def watch_bar(page: Page, shot: str | None = None) -> list[str]:
@@ -111,18 +70,6 @@ def watch_bar(page: Page, shot: str | None = None) -> list[str]:
             return seen
         assert time.monotonic() < deadline, text
         page.wait_for_timeout(30)
-
-
-def screenshot(page: Page, name: str) -> None:
-    if folder := os.environ.get("MASKBRIDGE_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{name}.jpg", type="jpeg", quality=80)
-
-
-def drawn(page: Page, locator: Any) -> np.ndarray:
-    """The pixels of an element as the browser shows it."""
-    import io
-
-    return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("RGB")).astype(int)
 
 
 def test_segment_instances_from_the_menu_to_masks_on_the_photos(page: Page, shown: fo.Dataset) -> None:

@@ -1,0 +1,87 @@
+"""Labels that are boxes only get masks when that is asked for, in Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskbridge.adapter import ImageError, Instances, MaskCrop, MaskRCNN
+from maskbridge.adapter.instances import BACKGROUND
+from maskbridge.adapter.labelled import LabelledPhotos, named, usable
+from maskbridge.adapter.steps import finished
+from maskbridge.adapter.training.box_masks import with_masks
+from shapes import SMALL
+
+NAMES = (BACKGROUND, "person", "pilot")
+BOXES = [[30, 10, 440, 512], [60, 40, 300, 300], [10, 10, 90, 90], [0, 0, 512, 512], [600, 0, 700, 90], [5, 5, 5, 9]]
+DRAWN = MaskCrop(10, 10, np.ones((80, 80), dtype=bool))
+
+
+@pytest.fixture
+def boxes(astronaut: np.ndarray) -> LabelledPhotos:
+    instances = Instances(
+        size=(512, 512),
+        boxes=BOXES,
+        labels=[1, 2, 1, 1, 1, 1],
+        class_names=NAMES,
+        masks=(None, None, DRAWN, None, None, None),
+        ids=("a", "b", "c", "d", "e", "f"),
+        attributes=tuple({"iscrowd": int(place == 3)} for place in range(6)),
+    )
+    return named([(astronaut, instances), (astronaut, replace(instances[2:3]))])
+
+
+def test_boxes_get_masks_and_all_else_stays(boxes: LabelledPhotos, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+    done: list[int] = []
+    made = finished(with_masks(boxes, bundled), done.append)
+    assert done == [1, 2]
+    found, before = made[0].instances, boxes[0].instances
+    expected = bundled.segment_boxes(astronaut, BOXES[:2], ["person", None])
+    for place in (0, 1):
+        np.testing.assert_array_equal(found.frame(place), expected.frame(place))
+        assert found.frame(place).any()
+    np.testing.assert_array_equal(found.frame(2), DRAWN.frame((512, 512)))
+    assert [mask is None for mask in found.masks] == [False, False, False, True, True, True]
+    assert (found.ids, found.names) == (before.ids, before.names)
+    np.testing.assert_array_equal(found.boxes, before.boxes)
+    assert made[1] is boxes[1], "nothing to do: the photo is not even read"
+    assert usable(made, NAMES).objects == 4
+    assert usable(boxes, NAMES).reasons()["a box without a mask"] == 4
+
+
+def test_a_photo_of_another_size_is_named(boxes: LabelledPhotos, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+    small = replace(boxes, photos=(replace(boxes[0], photo=astronaut[:100]),))
+    with pytest.raises(ImageError, match="is 512 x 100 pixels, its labels are for 512 x 512"):
+        finished(with_masks(small, bundled))
+
+
+def test_on_the_command_line(astronaut: np.ndarray, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        Image.fromarray(astronaut).save(tmp_path / f"{name}.png")
+    images = [{"id": n, "file_name": f"{name}.png", "height": 512, "width": 512} for n, name in enumerate("ab")]
+    labels = [{"id": n, "image_id": n, "category_id": 5, "bbox": [30, 10, 410, 502]} for n in range(2)]
+    listing = {"images": images, "annotations": labels, "categories": [{"id": 5, "name": "person"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(listing))
+    weights = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)).save(tmp_path / "small.safetensors")
+
+    def train(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from maskbridge.cli.main import run; run()", "train", "--device", "cpu"]
+        command += ["--coco", str(tmp_path / "labels.json"), "--epochs", "1", "--validation-fraction", "0"]
+        return subprocess.run([*command, "-o", str(tmp_path / "out"), *options], capture_output=True, text=True)
+
+    refused = train("--weights", str(weights))
+    assert (refused.returncode, "2 x a box without a mask" in refused.stderr) == (1, True)
+    scratch = train("--weights", "none", "--segment-boxes")
+    assert (scratch.returncode, "--segment-boxes needs weights that find masks" in scratch.stderr) == (1, True)
+    done = train("--weights", str(weights), "--segment-boxes")
+    assert done.returncode == 0, done.stderr
+    assert "2 photos with 2 objects" in done.stdout
+    assert "left out" not in done.stdout
+    assert "Traceback" not in refused.stderr + scratch.stderr
