@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from maskbridge.adapter.labelled import LabelledPhotos
 from maskbridge.plugin.labelled import open_dataset
 from maskbridge.plugin.labels import from_detections
 
+logger = logging.getLogger(__name__)
+
 
 def of_field(
     dataset_name: str,
@@ -27,7 +30,8 @@ def of_field(
 ) -> Generator[int, None, Evaluation]:
     """Measures a field of predictions against a field of labels; iterates like `maskbridge.adapter.evaluation.measure`.
 
-    FiftyOne's own evaluation is run too, under the key ``maskbridge_<predictions>``: its panel shows it, and samples and
+    By default all classes of the labels are measured, those that were never predicted too. FiftyOne's own evaluation is run
+    too, under the key ``maskbridge_<predictions>``: its panel shows it, and samples and
     labels get their matches. Its box mAP is COCO's; of masks it estimates the size, so those figures differ a little.
 
     Raises:
@@ -39,19 +43,24 @@ def of_field(
         if getattr(dataset.get_field(name), "document_type", None) is not fo.Detections:
             raise SettingsError(f"the field {name!r} of {dataset_name!r} is missing or holds no detections")
     found = list(_predictions(view, predictions, labels))
-    named = {name for instances in found for name in instances.names}
-    known = [name for name in labels.class_names if name in named] or list(labels.class_names)
-    evaluation = yield from measure(labels, found, known if class_names is None else class_names)
-    view.evaluate_detections(
-        predictions,
-        gt_field=field,
-        eval_key=evaluation_key(predictions),
-        method="coco",
-        classes=list(evaluation.class_names),
-        compute_mAP=True,
-        use_masks="masks" in evaluation.scores,
-        progress=False,
-    )
+    evaluation = yield from measure(labels, found, labels.class_names if class_names is None else class_names)
+    options = {
+        "gt_field": field,
+        "eval_key": evaluation_key(predictions),
+        "method": "coco",
+        "classes": list(evaluation.class_names),
+        "compute_mAP": True,
+        "progress": False,
+    }
+    try:
+        view.evaluate_detections(predictions, use_masks="masks" in evaluation.scores, **options)
+    except (ValueError, IndexError) as error:  # of its mask IoU, where a box leaves its photo
+        logger.warning(
+            "FiftyOne cannot measure the masks of %r (%s: a box outside of its photo?): its panel shows boxes",
+            predictions,
+            error,
+        )
+        view.evaluate_detections(predictions, use_masks=False, **options)
     return evaluation
 
 

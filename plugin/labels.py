@@ -7,6 +7,7 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from bson import ObjectId
 
 from maskbridge.adapter import Instances, MaskCrop
 from maskbridge.adapter import polygons as outlines
@@ -33,6 +34,7 @@ def window_of(bounding_box: Sequence[float], size: tuple[int, int]) -> Window:
 def to_detections(instances: Instances) -> fo.Detections:
     """Instances as FiftyOne's detections: label, confidence, relative box, mask; ids and attributes where there are any.
 
+    An id that is not one of FiftyOne's (24 hex digits) is kept as the attribute `SOURCE_ID`, and comes back as the id.
     The float box is kept. The mask is cut to the window of whole pixels that FiftyOne will read that box as, so its
     ``to_segmentation`` and the App show the adapter's pixels. Where that window is empty (a box thinner than a pixel) the
     mask is one pixel wide or high and False: it renders as nothing.
@@ -102,6 +104,8 @@ def from_polylines(
     return _instances(found, boxes, masks, size, class_names)
 
 
+SOURCE_ID = "source_id"
+"""The attribute for an id of another tool."""
 _OWN_FIELDS = {"label", "confidence", "bounding_box", "mask", "mask_path", "points", "closed", "filled"}
 
 
@@ -110,7 +114,7 @@ def _common(instances: Instances, index: int) -> dict[str, Any]:
     if instances.attributes is not None:
         values |= {name: value for name, value in instances.attributes[index].items() if name not in _OWN_FIELDS}
     if instances.ids is not None:
-        values["id"] = instances.ids[index]
+        values["id" if ObjectId.is_valid(instances.ids[index]) else SOURCE_ID] = instances.ids[index]
     if instances.scores is not None:
         values["confidence"] = float(instances.scores[index])
     return values | {"label": instances.class_names[instances.labels[index]]}
@@ -134,14 +138,14 @@ def _instances(
         class_names=tuple(names),
         masks=tuple(masks),
         scores=np.asarray(scores, dtype=np.float32) if scores and None not in scores else None,
-        ids=tuple(label.id for label in found),
+        ids=tuple(str(label[SOURCE_ID]) if label.has_field(SOURCE_ID) else label.id for label in found),
         attributes=tuple(_attributes(label) for label in found),
     )
 
 
 def _attributes(label: Any) -> Mapping[str, Any]:
     """All that FiftyOne keeps with a label besides what `Instances` has a place for."""
-    values = {name: label[name] for name in label.field_names if name not in _OWN_FIELDS | {"id"}}
+    values = {name: label[name] for name in label.field_names if name not in _OWN_FIELDS | {"id", SOURCE_ID}}
     return {name: value for name, value in values.items() if value is not None and value != {} and value != []}
 
 
