@@ -2,9 +2,9 @@
 
     uv run python benchmarks/overfitting.py [--epochs 120]
 
-The first eight photos of the train split whose objects are all at least 60 pixels wide and high, with all their classes; the
-bundled weights, without mirroring and scaling. Prints the mask AP50 on the same photos, which should be 0.9 or more; takes
-about five minutes on a CPU.
+The first eight photos of the train split whose objects are all at least 60 pixels wide and high, with all their classes;
+from the bundled weights, without mirroring and scaling. Prints the mask AP50 on the same photos, which should be 0.9 or
+more; takes about five minutes on a CPU.
 """
 
 from __future__ import annotations

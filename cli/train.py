@@ -66,6 +66,7 @@ def train(
         from maskbridge.adapter.coco_dataset import read_coco
         from maskbridge.adapter.errors import SettingsError
         from maskbridge.adapter.training.box_masks import with_masks
+        from maskbridge.adapter.training.devices import is_helper
         from maskbridge.adapter.training.run import train as run
         from maskbridge.adapter.training.settings import TrainingSettings
         from maskbridge.cli.progress import with_bar
@@ -104,6 +105,8 @@ def train(
     if segment_boxes:
         labelled = with_bar(with_masks(labelled, model), len(labelled), "masks for boxes")
         validation = with_bar(with_masks(validation, model), len(validation), "masks for boxes")
-    print_data(labelled, validation)
+    if not is_helper():
+        print_data(labelled, validation)
     report = run(model, labelled, out, settings, class_names=class_names, validation=validation or None)
-    print_report(report)
+    if not is_helper():
+        print_report(report)

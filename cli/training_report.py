@@ -35,8 +35,12 @@ def print_report(report: TrainingReport) -> None:
         star = " *" if row["epoch"] == report.best_epoch else ""
         table.add_row(f"{row['epoch']:.0f}{star}", f"{row['loss']:.3f}", *scores)
     console.print(table)
-    for reason, count in report.labels_left_out.items():
+    reasons = list(report.labels_left_out.items())
+    for reason, count in reasons[:MOST_ROWS]:
         console.print(f"labels left out: {count} x {reason}", markup=False, soft_wrap=True)
+    if len(reasons) > MOST_ROWS:
+        rest = sum(count for _, count in reasons[MOST_ROWS:])
+        console.print(f"  … and {rest} labels more, for {len(reasons) - MOST_ROWS} other reasons")
     if report.resumed:
         console.print(f"went on after epoch {report.resumed}")
     console.print(f"the best weights (epoch {report.best_epoch}): {report.best}", markup=False, soft_wrap=True)

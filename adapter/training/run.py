@@ -27,6 +27,7 @@ from maskbridge.adapter.labelled import LabelledPhotos, usable
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, collate
+from maskbridge.adapter.training.devices import check_device, is_helper, rank_of_process
 from maskbridge.adapter.training.module import TrainingError, TrainingModule
 from maskbridge.adapter.training.saving import BEST, CHECKPOINT, LAST, Row, Saving, Step, StoppedError
 from maskbridge.adapter.training.settings import TrainingSettings
@@ -91,6 +92,7 @@ def train(
         ImageError: a photo cannot be read.
     """
     settings = settings or TrainingSettings()
+    check_device(model.device, settings)
     folder = Path(out)
     with _alone_in(folder), _quietly():
         began = time.monotonic()
@@ -169,7 +171,7 @@ def _fit(
     checkpoint: Path | None,
     progress: bool,
 ) -> None:
-    rank, world = int(os.environ.get("LOCAL_RANK", 0)), settings.devices
+    rank, world = rank_of_process(), settings.devices
     on_gpu = start.device.type == "cuda"
     callbacks = [saving, *([_Bar()] if progress else [])]
     trainer = Trainer(
@@ -225,7 +227,7 @@ def _logger(out: Path) -> Any:
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Holds the folder: two trainings in one would overwrite each other's files. Freed when the process ends, however."""
-    if int(os.environ.get("LOCAL_RANK", 0)):  # a helper of the training that holds it
+    if is_helper():  # of the training that holds it
         yield
         return
     try:

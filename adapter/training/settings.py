@@ -26,7 +26,7 @@ class TrainingSettings:
         scale_jitter: the least and the greatest factor by which a photo is scaled (then cut or padded to its own size);
             None for none.
         trainable_backbone_layers: how many of the backbone's 5 blocks are trained, counted from the last.
-        precision: ``"32"``; ``"bf16"`` or ``"16"`` for automatic mixed precision on a GPU.
+        precision: ``"32"``; ``"bf16"`` or, on a GPU, ``"16"`` for automatic mixed precision.
         devices: how many GPUs (or processes on a CPU) share the work.
         workers: processes that read photos for each device; 0 to read them in the training's own.
         seed: of everything random: new heads, order, flips, sampling.

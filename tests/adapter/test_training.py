@@ -301,6 +301,12 @@ def test_a_photo_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> No
         train(model, photos_of(pairs), tmp_path, progress=False)
 
 
+def test_what_a_cpu_cannot_do(model: MaskRCNN, tmp_path: Path) -> None:
+    on_cpu = MaskRCNN(model.weights, device="cpu")
+    with pytest.raises(SettingsError, match="precision 16 needs a GPU"):
+        train(on_cpu, photos_of(shapes(1)), tmp_path, TrainingSettings(precision="16"), progress=False)
+
+
 @pytest.mark.parametrize(
     "options", [{"epochs": 0}, {"batch_size": 1.5}, {"learning_rate": 0}, {"precision": "8"}, {"scale_jitter": (2, 1)}]
 )

@@ -123,8 +123,8 @@ def test_masks_on_disk(filled: fo.Dataset, model: MaskRCNNModel, tmp_path: Path)
 
 
 def test_photos_without_objects_get_empty_detections(dataset: fo.Dataset, model: MaskRCNNModel, tmp_path: Path) -> None:
-    Image.new("RGB", (60, 40)).save(tmp_path / "black.png")
-    dataset.add_sample(fo.Sample(str(tmp_path / "black.png")))
+    Image.new("RGB", (300, 200), (99, 99, 99)).save(tmp_path / "grey.png")
+    dataset.add_sample(fo.Sample(str(tmp_path / "grey.png")))
     dataset.apply_model(model, label_field="instances", progress=False)
     assert dataset.first().instances == fo.Detections(detections=[])
 

@@ -1,0 +1,28 @@
+"""What a training runs on, and which part of it this process is."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from maskbridge.adapter.errors import SettingsError
+from maskbridge.adapter.training.settings import TrainingSettings
+
+
+def rank_of_process() -> int:
+    """This process's number among those that share a training, 0 for the one that began it."""
+    return int(os.environ.get("LOCAL_RANK", 0))  # Lightning sets it
+
+
+def is_helper() -> bool:
+    """Whether this process was started by a training on several devices, to do a share of its work."""
+    return rank_of_process() > 0
+
+
+def check_device(device: torch.device, settings: TrainingSettings) -> None:
+    """Raises `SettingsError` where the machine cannot do what the settings ask for."""
+    if device.type == "cpu" and settings.precision == "16":
+        raise SettingsError("precision 16 needs a GPU: use 32 or bf16 on a CPU")
+    if device.type == "cuda" and settings.devices > torch.cuda.device_count():
+        raise SettingsError(f"{settings.devices} devices are asked for, this machine has {torch.cuda.device_count()} GPUs")

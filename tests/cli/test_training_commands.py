@@ -1,0 +1,151 @@
+"""``maskbridge train``, ``evaluate`` and ``export``, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from backend_process import PROGRAM
+from maskbridge.adapter import MaskRCNN, OnnxMaskRCNN
+from maskbridge.adapter.coco_dataset import write_coco
+from maskbridge.adapter.labelled import named
+from maskbridge.cli.main import run
+from shapes import CLASSES, SMALL, shapes
+
+
+def maskbridge(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(PROGRAM), *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn photos with their labels in COCO's format, half of them in each of two splits; and weights for small photos."""
+    folder, pairs = tmp_path_factory.mktemp("coco"), []
+    (folder / "images").mkdir()
+    for index, (photo, instances) in enumerate(shapes(12)):
+        Image.fromarray(photo).save(folder / "images" / f"{index}.png")
+        pairs.append((folder / "images" / f"{index}.png", instances))
+    write_coco(folder / "labels.json", named(pairs))
+    listing = json.loads((folder / "labels.json").read_text())
+    for place, image in enumerate(listing["images"]):
+        image["split"] = "val" if place % 4 == 3 else "train"
+    (folder / "labels.json").write_text(json.dumps(listing))
+    MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)).save(folder / "small.safetensors")
+    return folder
+
+
+def data(folder: Path) -> tuple[object, ...]:
+    splits = ("--split", "train", "--validation-split", "val")
+    return ("--coco", folder / "labels.json", *splits, "--weights", folder / "small.safetensors", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> tuple[Path, str]:
+    """The folder of a training and what the command said."""
+    out = folder / "run"
+    settings = ("--epochs", 12, "--batch-size", 3, "--learning-rate", 1e-3)
+    done = maskbridge("train", *data(folder), *settings, "-o", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_train(trained: tuple[Path, str]) -> None:
+    out, said = trained
+    assert "9 photos with 18 objects to train on, 3 to measure with" in said
+    assert "epoch" in said
+    assert "mask mAP" in said
+    assert {"best.safetensors", "last.safetensors", "metrics.csv", "curves.png", "training.ckpt"} <= {
+        path.name for path in out.iterdir()
+    }
+    assert MaskRCNN(out / "best.safetensors").class_names == CLASSES
+
+
+def test_evaluate(trained: tuple[Path, str], folder: Path, tmp_path: Path) -> None:
+    weights = trained[0] / "best.safetensors"
+    done = maskbridge("evaluate", "--coco", folder / "labels.json", "--weights", weights, "--worst", 2, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    numbers = json.loads((tmp_path / "evaluation.json").read_text())["masks"]["numbers"]
+    assert numbers["AP50"] > 0.5
+    assert f"{numbers['AP50']:.4f}" in done.stdout
+    assert "disc" in done.stdout
+    assert (tmp_path / "precision-recall.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_export(trained: tuple[Path, str], folder: Path, tmp_path: Path) -> None:
+    photo = folder / "images" / "1.png"
+    weights = trained[0] / "best.safetensors"
+    done = maskbridge("export", "--weights", weights, "-o", tmp_path / "shapes.onnx", "--photos", photo)
+    assert done.returncode == 0, done.stderr
+    assert "checked with" in done.stdout
+    found = OnnxMaskRCNN(tmp_path / "shapes.onnx").predict([photo], confidence_threshold=0.5)[0]
+    assert found.names == MaskRCNN(weights, device="cpu").predict([photo], confidence_threshold=0.5)[0].names
+
+
+def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
+    done = maskbridge("train", *data(folder), "--epochs", 2, "--devices", 2, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("photos with") == done.stdout.count("the best weights") == 1, "helpers say nothing"
+    assert MaskRCNN(tmp_path / "last.safetensors").class_names == CLASSES
+    _, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train"], "say where the labels are, in one way"),
+        (["train", "--coco", "{folder}/labels.json", "--fiftyone", "a"], "say where the labels are, in one way"),
+        (["train", "--coco", "{folder}/nosuch.json"], "nosuch.json: cannot be read"),
+        (["train", "--coco", "{folder}/small.safetensors"], "is not JSON"),
+        (["train", "--coco", "{folder}/labels.json", "--photos", "{folder}"], "12 of its 12 photos are not in"),
+        (["train", "--coco", "{folder}/labels.json", "--split", "test"], "no photo of the split 'test'"),
+        (["train", "--coco", "{folder}/labels.json", "--classes", "zebra"], "no label can be used"),
+        (["train", "--coco", "{folder}/labels.json", "--classes", ","], "the class list is empty"),
+        (["train", "--coco", "{folder}/labels.json", "--learning-rate", "50"], "learning_rate is a number from"),
+        (["train", "--coco", "{folder}/labels.json", "--precision", "8"], "precision is one of 32, bf16, 16"),
+        (["train", "--coco", "{folder}/labels.json", "--weights", "nosuch"], "unknown weights 'nosuch'"),
+        (["evaluate", "--coco", "{folder}/labels.json"], "nothing to measure"),
+        (["evaluate", "--coco", "{folder}/labels.json", "--predictions", "a"], "give --fiftyone too"),
+        (["evaluate", "--fiftyone", "nosuch-dataset"], "there is no FiftyOne dataset 'nosuch-dataset'"),
+        (["evaluate", "--label-studio-export", "{folder}/labels.json"], "is not a JSON export"),
+        (["export", "--height", "320"], "--height and --width are given together"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    arguments: list[str],
+    said: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = [argument.format(folder=folder) for argument in arguments]
+    weights = [] if "--weights" in command else ["--weights", "bundled"]
+    monkeypatch.setattr(sys, "argv", ["maskbridge", *command, *weights, "-o", str(tmp_path / "out.onnx")])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    told = capsys.readouterr().err
+    assert ended.value.code == 1, told
+    assert said in told
+    assert "Traceback" not in told
+    assert told.strip().splitlines()[-1].startswith("maskbridge: ")
+
+
+def test_a_broken_photo_is_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "images", tmp_path / "images")
+    (tmp_path / "images" / "3.png").write_text("no photo")
+    for command in ("train", "evaluate"):
+        done = maskbridge(
+            command, "--coco", folder / "labels.json", "--photos", tmp_path / "images", "--weights",
+            folder / "small.safetensors", *(["--classes", "disc"] if command == "evaluate" else ["--epochs", 1]),
+            "-o", tmp_path / command,
+        )  # fmt: skip
+        assert (done.returncode, "3.png" in done.stderr) == (1, True), done.stderr
+        assert "Traceback" not in done.stderr
