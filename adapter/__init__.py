@@ -6,12 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskbridge.adapter.coco_dataset import read_coco
     from maskbridge.adapter.errors import ImageError, MaskbridgeError, SettingsError, WeightsError
     from maskbridge.adapter.instances import Instances
     from maskbridge.adapter.mask_rcnn import MaskRCNN
     from maskbridge.adapter.masks import MaskCrop
     from maskbridge.adapter.onnx_model import OnnxMaskRCNN
     from maskbridge.adapter.training.run import train
+    from maskbridge.adapter.training.settings import TrainingSettings
 
 __all__ = [
     "ImageError",
@@ -21,7 +23,9 @@ __all__ = [
     "MaskbridgeError",
     "OnnxMaskRCNN",
     "SettingsError",
+    "TrainingSettings",
     "WeightsError",
+    "read_coco",
     "train",
 ]
 
@@ -30,6 +34,8 @@ _PLACES = {
     "MaskCrop": "masks",
     "MaskRCNN": "mask_rcnn",
     "OnnxMaskRCNN": "onnx_model",
+    "TrainingSettings": "training.settings",
+    "read_coco": "coco_dataset",
     "train": "training.run",
 }
 

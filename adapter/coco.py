@@ -88,6 +88,51 @@ def decode_polygons(polygons: Iterable[Sequence[float]], size: tuple[int, int]) 
     Raises:
         AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
     """
+    merged = _merged(polygons, size)
+    x, y, w, h = (int(value) for value in coco_mask.toBbox(merged))
+    return MaskCrop(x, y, coco_mask.decode(merged)[y : y + h, x : x + w].astype(bool))
+
+
+def rle_of(segmentation: Any, size: tuple[int, int]) -> dict[str, Any] | None:
+    """A ``segmentation`` of COCO's, polygons or an RLE, as `encode_rle` writes it, without drawing it; None for none.
+
+    Raises:
+        AnnotationError: as in `decode_polygons` and `decode_rle`.
+
+    Example:
+        >>> rle_of([[1, 0, 2, 0, 2, 2, 1, 2]], (2, 3))
+        {'size': [2, 3], 'counts': '222'}
+    """
+    if not segmentation:
+        return None
+    height, width = size
+    if not isinstance(segmentation, Mapping):
+        return {"size": [height, width], "counts": _merged(segmentation, size)["counts"].decode("ascii")}
+    counts = segmentation.get("counts")
+    if isinstance(counts, (str, bytes)) and segmentation.get("size") == [height, width]:
+        code = counts.encode("utf-8") if isinstance(counts, str) else counts
+        _runs_of_code(code, height * width)
+        return {"size": [height, width], "counts": code.decode("ascii")}
+    return encode_rle(decode_rle(segmentation, size), size)
+
+
+def box_of(box: Any) -> list[float]:
+    """A ``bbox`` of COCO's, checked: x, y, width, height.
+
+    Raises:
+        AnnotationError: it is not four finite numbers.
+    """
+    try:
+        x, y, width, height = (float(value) for value in box)
+    except (TypeError, ValueError):
+        raise AnnotationError(f"a box is four numbers x, y, width, height, not {box!r}") from None
+    if not np.isfinite([x, y, width, height]).all():
+        raise AnnotationError(f"a box is four finite numbers, not {box!r}")
+    return [x, y, width, height]
+
+
+def _merged(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> dict[str, Any]:
+    """Polygons of one object as pycocotools' compressed RLE."""
     height, width = size
     rings = []
     for polygon in polygons:
@@ -102,9 +147,7 @@ def decode_polygons(polygons: Iterable[Sequence[float]], size: tuple[int, int]) 
         rings.append(ring.ravel().tolist())
     if not rings:
         raise AnnotationError("there is no polygon")
-    merged = coco_mask.merge(coco_mask.frPyObjects(rings, height, width))
-    x, y, w, h = (int(value) for value in coco_mask.toBbox(merged))
-    return MaskCrop(x, y, coco_mask.decode(merged)[y : y + h, x : x + w].astype(bool))
+    return dict(coco_mask.merge(coco_mask.frPyObjects(rings, height, width)))
 
 
 def polygon_iou(polygon: np.ndarray, mask: np.ndarray) -> float:

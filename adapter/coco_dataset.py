@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from maskbridge.adapter.coco import AnnotationError
+from pycocotools import mask as coco_mask
+
+from maskbridge.adapter.coco import AnnotationError, box_of, rle_of
 from maskbridge.adapter.files import replacing
-from maskbridge.adapter.instances import BACKGROUND, Instances
+from maskbridge.adapter.images import MAX_PIXELS
+from maskbridge.adapter.instances import BACKGROUND
 from maskbridge.adapter.labelled import DataError, LabelledPhoto, LabelledPhotos, Unusable, read_json
 
 
-def read_coco(path: Path, photos: Path | None = None, *, split: str | None = None) -> LabelledPhotos:
+def read_coco(
+    path: str | os.PathLike[str], photos: str | os.PathLike[str] | None = None, *, split: str | None = None
+) -> LabelledPhotos:
     """Reads a COCO annotation file: polygons, run lengths, crowds, photos without annotations.
 
     Annotations that are broken (a mask of another size, a box that is no box, an unknown category) are left out, with the
@@ -28,8 +33,10 @@ def read_coco(path: Path, photos: Path | None = None, *, split: str | None = Non
     Raises:
         DataError: the file is not COCO's format, it names no photo (of that split), or photos are missing.
     """
+    path = Path(path)
     listing = _listing(path)
-    folder = photos or (path.parent / "images" if (path.parent / "images").is_dir() else path.parent)
+    beside = path.parent / "images"
+    folder = Path(photos) if photos is not None else beside if beside.is_dir() else path.parent
     try:
         categories = {int(c["id"]): str(c["name"]) for c in sorted(listing["categories"], key=lambda c: int(c["id"]))}
         images = [image for image in listing["images"] if split is None or image.get("split") == split]
@@ -38,7 +45,7 @@ def read_coco(path: Path, photos: Path | None = None, *, split: str | None = Non
             if (of_image := annotations.get(annotation["image_id"])) is not None:
                 of_image.append(annotation)
         files = {image["id"]: _inside(folder, str(image["file_name"])) for image in images}
-        sizes = {image["id"]: (int(image["height"]), int(image["width"])) for image in images}
+        sizes = {image["id"]: _size(image) for image in images}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
@@ -50,12 +57,16 @@ def read_coco(path: Path, photos: Path | None = None, *, split: str | None = Non
         shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         raise DataError(f"{path}: {len(missing)} of its {len(images)} photos are not in {folder}: {shown}")
     names = (BACKGROUND, *categories.values())
+    labels = {category: label for label, category in enumerate(categories, start=1)}
     found, unusable = [], []
     for number, file in files.items():
-        good, bad = _checked(annotations[number], sizes[number], categories)
-        unusable += [Unusable(file.name, label, reason) for label, reason in bad]
-        instances = Instances.from_coco(good, sizes[number], categories)
-        found.append(LabelledPhoto.of(file, replace(instances, labels=instances.labels + 1, class_names=names)))
+        good = []
+        for annotation in annotations[number]:
+            try:
+                good.append(_checked(annotation, sizes[number], labels))
+            except AnnotationError as error:
+                unusable.append(Unusable(file.name, str(annotation.get("id", "?")), str(error)))
+        found.append(LabelledPhoto(file, file.name, sizes[number], names, tuple(good)))
     return LabelledPhotos(tuple(found), names, tuple(unusable))
 
 
@@ -92,16 +103,31 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _checked(
-    annotations: Sequence[Mapping[str, Any]], size: tuple[int, int], categories: Mapping[int, str]
-) -> tuple[list[Mapping[str, Any]], list[tuple[str, str]]]:
-    """The annotations that can be read, and of the others the label and the reason."""
-    good: list[Mapping[str, Any]] = []
-    bad: list[tuple[str, str]] = []
-    for annotation in annotations:
-        try:
-            Instances.from_coco([annotation], size, categories)
-            good.append(annotation)
-        except AnnotationError as error:
-            bad.append((str(annotation.get("id", "?")), str(error)))
-    return good, bad
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    """A photo's (H, W) as the file says it."""
+    height, width = int(image["height"]), int(image["width"])
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise DataError(f"the photo {image['file_name']!r} cannot be {width} x {height} pixels")
+    return height, width
+
+
+def _checked(annotation: Mapping[str, Any], size: tuple[int, int], labels: Mapping[int, int]) -> Mapping[str, Any]:
+    """An annotation as `LabelledPhoto` keeps it: a label for its category, its mask as an RLE. Nothing is drawn for it.
+
+    Raises:
+        AnnotationError: it is broken.
+    """
+    category = annotation.get("category_id")
+    if not isinstance(category, int) or category not in labels:
+        raise AnnotationError(f"category {category} is not in the categories")
+    mask = rle_of(annotation.get("segmentation"), size)
+    box = annotation.get("bbox")
+    if box is None and mask is not None:
+        box = coco_mask.toBbox(mask).tolist()
+    kept = {name: value for name, value in annotation.items() if name not in _REPLACED}
+    if not isinstance(kept.get("area", 0), (int, float)):
+        del kept["area"]
+    return kept | {"category_id": labels[category], "bbox": box_of(box)} | ({"segmentation": mask} if mask else {})
+
+
+_REPLACED = {"image_id", "category_id", "bbox", "segmentation", "score"}

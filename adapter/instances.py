@@ -245,10 +245,5 @@ def _coco_mask(segmentation: Any, size: tuple[int, int]) -> MaskCrop | None:
 def _coco_box(box: Any, mask: MaskCrop | None) -> list[float]:
     if box is None and mask is not None:
         return list(mask.box)
-    try:
-        x, y, width, height = (float(value) for value in box)
-    except (TypeError, ValueError):
-        raise coco.AnnotationError(f"a box is four numbers x, y, width, height, not {box!r}") from None
-    if not np.isfinite([x, y, width, height]).all():
-        raise coco.AnnotationError(f"a box is four finite numbers, not {box!r}")
+    x, y, width, height = coco.box_of(box)
     return [x, y, x + width, y + height]

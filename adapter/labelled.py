@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pycocotools import mask as coco_mask
 
 from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.adapter.images import Photo
@@ -41,7 +42,7 @@ class LabelledPhoto:
     name: str
     size: tuple[int, int]
     class_names: tuple[str, ...]
-    _annotations: tuple[Mapping[str, Any], ...]
+    annotations: tuple[Mapping[str, Any], ...] = field(repr=False)
 
     @classmethod
     def of(cls, photo: Photo, instances: Instances, name: str | None = None) -> LabelledPhoto:
@@ -55,11 +56,11 @@ class LabelledPhoto:
     @property
     def instances(self) -> Instances:
         """The objects, made anew at each call."""
-        return Instances.from_coco(self._annotations, self.size, dict(enumerate(self.class_names)))
+        return Instances.from_coco(self.annotations, self.size, dict(enumerate(self.class_names)))
 
     def __len__(self) -> int:
         """Objects in the photo."""
-        return len(self._annotations)
+        return len(self.annotations)
 
 
 @dataclass(frozen=True)
@@ -165,17 +166,18 @@ def usable(labelled: LabelledPhotos, class_names: Sequence[str]) -> LabelledPhot
         DataError: the class list is empty, or no label is left.
     """
     names = class_list(class_names)
+    places = {name: label for label, name in enumerate(names)}
     photos, unusable = [], list(labelled.unusable)
     for photo in labelled:
-        instances = photo.instances
-        problems = [_problem(instances, index, names) for index in range(len(instances))]
-        for label, problem in zip(instances.names, problems):
-            if problem is not None:
-                unusable.append(Unusable(photo.name, label, problem))
-        kept = relabelled(instances[[problem is None for problem in problems]] if problems else instances, names)
-        height, width = kept.size
-        boxes = kept.boxes.clip(0, [width, height, width, height])
-        photos.append(LabelledPhoto.of(photo.photo, replace(kept, boxes=boxes), photo.name))
+        kept = []
+        for annotation in photo.annotations:
+            name = photo.class_names[annotation["category_id"]]
+            box = _cut(annotation["bbox"], photo.size)
+            if (problem := _problem(annotation, name, box, names)) is None:
+                kept.append({**annotation, "category_id": places[name], "bbox": box})
+            else:
+                unusable.append(Unusable(photo.name, name, problem))
+        photos.append(replace(photo, class_names=names, annotations=tuple(kept)))
     result = LabelledPhotos(tuple(photos), names, tuple(unusable))
     if not result.objects:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in result.reasons().items())
@@ -183,39 +185,39 @@ def usable(labelled: LabelledPhotos, class_names: Sequence[str]) -> LabelledPhot
     return result
 
 
-def relabelled(instances: Instances, class_names: tuple[str, ...]) -> Instances:
-    """The same instances with labels that are places in other class names, which must hold them."""
-    places = [class_names.index(name) for name in instances.names]
-    return replace(instances, labels=np.array(places, dtype=np.int64), class_names=class_names)
-
-
 def is_crowd(attributes: Mapping[str, Any] | None) -> bool:
     """Whether COCO's attributes of a label say that it is a group, not an object."""
     return bool((attributes or {}).get("iscrowd"))
 
 
-def _problem(instances: Instances, index: int, class_names: tuple[str, ...]) -> str | None:
-    """Why an instance cannot be trained on, None if it can."""
-    name, mask = instances.names[index], instances.masks[index]
+def _problem(annotation: Mapping[str, Any], name: str, box: Sequence[float], class_names: tuple[str, ...]) -> str | None:
+    """Why a label cannot be trained on, None if it can."""
     if name not in class_names[1:]:
         return f"class {name!r} is not in the class list"
-    if is_crowd(instances.attributes[index] if instances.attributes else None):
+    if is_crowd(annotation):
         return "a crowd, not an object"
-    if mask is None:
+    if "segmentation" not in annotation:
         return "a box without a mask"
-    pixels = int(mask.frame(instances.size).sum()) if mask.pixels.any() else 0
+    pixels = int(coco_mask.area(annotation["segmentation"]))
     if pixels < 2:
         return "its mask is a single pixel" if pixels else "its mask has no pixel in the photo"
-    height, width = instances.size
-    x1, y1, x2, y2 = instances.boxes[index].clip(0, [width, height, width, height]).tolist()
-    if not (x1 < x2 and y1 < y2):
+    x, y, width, height = np.asarray(box, dtype=np.float32)
+    if not (x < x + width and y < y + height):  # as float32, in which it is trained on
         return "its box is not in the photo or has no area"
     return None
 
 
+def _cut(box: Sequence[float], size: tuple[int, int]) -> list[float]:
+    """A COCO box (x, y, width, height), cut at the edges of a photo of ``size`` (H, W)."""
+    x, y, width, height = box
+    x1, x2 = (min(max(edge, 0.0), float(size[1])) for edge in (x, x + width))
+    y1, y2 = (min(max(edge, 0.0), float(size[0])) for edge in (y, y + height))
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
 def _essence(photo: LabelledPhoto) -> list[Any]:
     kept = ("category_id", "bbox", "segmentation")
-    return [{name: annotation.get(name) for name in kept} for annotation in photo._annotations]
+    return [{name: annotation.get(name) for name in kept} for annotation in photo.annotations]
 
 
 def _place(name: str) -> float:

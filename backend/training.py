@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import logging
 import shutil
@@ -42,6 +43,7 @@ class Trainer:
         self._running: subprocess.Popen[str] | None = None
         self._said = ""
         self._new: Counter[str] = Counter()
+        _remove_abandoned()
         atexit.register(self.stop)
 
     def start(self, project: str) -> None:
@@ -150,6 +152,18 @@ class Trainer:
 
 def _work_folder(target: Path) -> Path:
     return folder().parent / "trainings" / target.stem
+
+
+def _remove_abandoned() -> None:
+    """Removes what trainings of servers that were killed left; a folder in which one runs is locked."""
+    if _missing_package():
+        return
+    from filelock import FileLock, Timeout
+
+    for left in _work_folder(versions.new_file("any")).parent.glob("label-studio-*"):
+        with contextlib.suppress(Timeout, OSError), FileLock(left / ".lock", timeout=0):
+            shutil.rmtree(left)
+            log.info("removed %s, which a training left that was killed", left.name)
 
 
 def _missing_package() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -14,9 +15,14 @@ STAND_INS = {'"DEFAULT"': '"bundled"', '["person", "dog"]': '["person"]'}
 """COCO's weights are a download, which tests must not need."""
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/adapter.md", "docs/fiftyone.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/adapter.md", "docs/fiftyone.md", "docs/training.md"])
 def test_examples_run(document: str, astronaut: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photos").mkdir()
+    images = [{"id": 1, "file_name": "a.jpg", "height": 512, "width": 512}]
+    outline = [[60, 500, 120, 300, 160, 60, 300, 40, 360, 300, 430, 500]]
+    label = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [60, 40, 370, 460], "segmentation": outline, "iscrowd": 0}
+    labels = {"images": images, "annotations": [label], "categories": [{"id": 1, "name": "person"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
     for name in ("photo.jpg", "street.jpg", "beach.jpg", "photos/a.jpg"):
         Image.fromarray(astronaut).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import save_file
 
 from maskbridge.adapter import MaskRCNN, SettingsError
 from maskbridge.backend import versions
+from maskbridge.backend.metrics import Metrics
 from maskbridge.backend.serving_model import ServingModel, load_file, model_version
 from maskbridge.backend.serving_models import MOST_LOADED, ServingModels
 from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.training import Trainer
 from shapes import SMALL
 
 
@@ -152,3 +155,14 @@ def test_a_folder_that_cannot_be_read_holds_no_versions(tmp_path: Path, monkeypa
     assert versions.trained() == []
     assert versions.chosen() == {}
     assert versions.prune(set(), most=1, megabytes=1) == []
+
+
+def test_what_a_killed_server_left_is_removed_but_not_what_is_being_trained(tmp_path: Path, small: MaskRCNN) -> None:
+    left, running, others = (tmp_path / "trainings" / name for name in ("label-studio-7-1", "label-studio-8-1", "mine"))
+    for folder in (left, running, others):
+        folder.mkdir(parents=True)
+        (folder / "last.safetensors").write_bytes(b"half")
+    with FileLock(running / ".lock"):
+        models = ServingModels(ServingModel(small, "own"), lambda file: load_file(file, ServerSettings()))
+        Trainer(ServerSettings(), models, Metrics())
+    assert [folder.exists() for folder in (left, running, others)] == [False, True, True]
