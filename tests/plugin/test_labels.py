@@ -8,6 +8,7 @@ import fiftyone as fo
 import fiftyone.utils.eta as foue
 import numpy as np
 import pytest
+from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,3 +117,17 @@ def test_polylines_and_back(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
         to_polylines(found, points=3)
     open_line = fo.Polyline(label="path", points=[[(0.1, 0.1), (0.9, 0.9)]], closed=False, filled=False)
     assert from_polylines([open_line], (20, 20)).masks == (None,)
+
+
+def test_ids_of_other_tools_come_back(dataset: fo.Dataset) -> None:
+    own = str(ObjectId())
+    crop = MaskCrop(1, 1, np.ones((3, 3), dtype=bool))
+    drawn = Instances((10, 10), [[1, 1, 4, 4]] * 3, [1] * 3, ("_", "a"), [crop] * 3, ids=("17", "aB3_x", own))
+    sample = fo.Sample("photo.jpg", drawn=to_detections(drawn), outlines=to_polylines(drawn))
+    dataset.add_sample(sample)
+    dataset.reload()
+    kept = dataset.first()
+    assert from_detections(kept.drawn, (10, 10)).ids == drawn.ids
+    assert from_polylines(kept.outlines, (10, 10)).ids == drawn.ids
+    assert [label.id == own for label in kept.drawn.detections] == [False, False, True]
+    assert to_detections(from_detections(kept.drawn, (10, 10))).detections[1].source_id == "aB3_x"

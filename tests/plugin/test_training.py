@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +192,35 @@ def test_scores_of_a_field_equal_fiftyones(labelled: fo.Dataset) -> None:
     boxes = labelled.evaluate_detections("found", "ground_truth", compute_mAP=True, progress=False)
     assert 0.05 < boxes.mAP() < 1
     assert abs(boxes.mAP() - evaluation.scores["boxes"].numbers["AP"]) < 1e-2
+
+
+def predicted(labelled: fo.Dataset, change: Callable[[fo.Detection], None]) -> None:
+    """A field of predictions: the labels, changed."""
+    for sample in labelled.exists("ground_truth"):
+        sample["found"] = sample.ground_truth.copy()
+        for detection in sample.found.detections:
+            detection.confidence = 0.9
+            change(detection)
+        sample.save()
+
+
+def test_classes_that_were_never_predicted_count(labelled: fo.Dataset) -> None:
+    predicted(labelled, lambda detection: setattr(detection, "label", "disc"))
+    labels = labelled_photos(labelled, "ground_truth")
+    evaluation = finished(of_field(labelled.name, "ground_truth", "found", labels))
+    per_class = evaluation.scores["boxes"].per_class
+    assert per_class["bar"]["AP"] == 0
+    assert evaluation.scores["boxes"].numbers["AP"] == pytest.approx(per_class["disc"]["AP"] / 2)
+    only = finished(of_field(labelled.name, "ground_truth", "found", labels, class_names=["disc"]))
+    assert only.scores["boxes"].numbers["AP"] == pytest.approx(per_class["disc"]["AP"])
+
+
+def test_boxes_outside_of_their_photo_are_measured(labelled: fo.Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    """FiftyOne's own mask IoU fails on them."""
+    predicted(labelled, lambda detection: setattr(detection, "bounding_box", [-0.2, 0.5, 0.6, 0.7]))
+    labels = labelled_photos(labelled, "ground_truth")
+    evaluation = finished(of_field(labelled.name, "ground_truth", "found", labels))
+    assert 0 <= evaluation.scores["masks"].numbers["AP"] < 0.5
+    assert "its panel shows boxes" in caplog.text
+    labelled.reload()
+    assert evaluation_key("found") in labelled.list_evaluations()
