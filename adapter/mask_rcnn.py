@@ -63,7 +63,7 @@ class MaskRCNN:
         >>> model = MaskRCNN("bundled")
         >>> model.class_names
         ('__background__', 'person')
-        >>> model.predict([np.zeros((40, 60, 3), dtype=np.uint8)])
+        >>> model.predict([np.full((40, 60, 3), 99, dtype=np.uint8)])
         [Instances(0 in 60 x 40: none)]
     """
 

@@ -73,11 +73,6 @@ class LabelStudioProcess:
             assert done.status_code == 201, done.text
             return int(done.json()["id"])
 
-    def start_training(self, backend: int) -> httpx.Response:
-        """What "Start Training" in the project's model settings does."""
-        with self.client() as client:
-            return client.post(f"/api/ml/{backend}/train")
-
     def retrieve_predictions(self, project: int) -> dict[str, Any]:
         """What "Retrieve predictions" in the data manager does, for all tasks."""
         with self.client() as client:

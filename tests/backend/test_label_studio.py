@@ -6,8 +6,6 @@ Screenshots for the documents are written into the folder that MASKBRIDGE_SCREEN
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,15 +15,15 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from label_studio_checks import check_result, mask_of
-from label_studio_process import EMAIL, PASSWORD, LabelStudioProcess
+from label_studio_page import logged_in, screenshot
+from label_studio_process import LabelStudioProcess
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.backend.plan import make_plan
 from photo_server import jpeg
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TAGS = ("PolygonLabels", "BrushLabels", "BitmaskLabels", "RectangleLabels")
 CONFIG = (
     '<View><Image name="image" value="$image"/><{tag} name="label" toName="image">'
@@ -211,28 +209,8 @@ def test_clicks_through_its_api(label_studio: LabelStudioProcess, backend: Any, 
 
 @pytest.fixture(scope="module")
 def browser_page(label_studio: LabelStudioProcess) -> Iterator[Page]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "CI installs Chromium"
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        page.set_default_timeout(60_000)
-        page.goto(f"{label_studio.url}/user/login/")
-        page.fill("input[name=email]", EMAIL)
-        page.fill("input[name=password]", PASSWORD)
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda url: "/user/login" not in url)
+    with logged_in(label_studio) as page:
         yield page
-        browser.close()
-
-
-def screenshot(page: Page, name: str, tmp_path: Path) -> Path:
-    folder = Path(os.environ.get("MASKBRIDGE_SCREENSHOTS") or tmp_path)
-    file = folder / f"label-studio-{name}.jpg"
-    page.screenshot(path=file, type="jpeg", quality=80)
-    return file
 
 
 def coloured(file: Path, box: dict[str, float], rows: slice, columns: slice) -> float:

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from backend_process import PROGRAM, Backend
+from label_studio_page import logged_in, screenshot
 from label_studio_process import LabelStudioProcess
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.backend.project import read_project
@@ -138,7 +139,9 @@ class Asking(threading.Thread):
 
 
 @pytest.fixture(scope="module")
-def trained(label_studio: LabelStudioProcess, start: Callable[..., Backend]) -> dict[str, Any]:
+def trained(
+    label_studio: LabelStudioProcess, start: Callable[..., Backend], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """A project that was annotated and trained on with Label Studio's own button, and what was seen meanwhile."""
     brush = TAGS[0]
     project, _ = annotated_project(label_studio, brush, PAIRS)
@@ -151,7 +154,16 @@ def trained(label_studio: LabelStudioProcess, start: Callable[..., Backend]) -> 
     config = CONFIG.format(kind=brush.kind, labels=LABELS)
     asking = Asking(backend.url, {"tasks": tasks[:4], "project": f"{project}.1764000000", "label_config": config})
     asking.start()
-    assert label_studio.start_training(connected.json()["id"]).status_code == 200
+    with logged_in(label_studio) as page:
+        page.goto(f"{label_studio.url}/projects/{project}/settings/ml")
+        page.get_by_role("button", name="Machine learning model options").click()
+        page.get_by_text("Start Training", exact=True).click()
+        page.get_by_text("Start Model Training", exact=True).wait_for()
+        page.wait_for_timeout(500)
+        screenshot(page, "start-training", tmp_path_factory.mktemp("pictures"))
+        with page.expect_response(lambda answer: answer.url.endswith("/train")) as pressed:
+            page.get_by_role("button", name="Start Training", exact=True).click()
+        assert pressed.value.status == 200
     refused = httpx.post(f"{backend.url}/webhook", json={"action": "START_TRAINING", "project": {"id": project}})
     wait_until(lambda: " is answered by " in backend.log.read_text() or "failed" in backend.log.read_text(), backend)
     wait_until(lambda: asking.versions[-1:] != [before], backend)
