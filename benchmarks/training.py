@@ -2,9 +2,9 @@
 
     uv run python benchmarks/training.py [--rounds 3] [--device cuda] [--precisions 32 bf16] [--markdown FILE]
 
-The same network values, photos, batch size, mirroring and readers. The peer is the recipe that torchvision publishes
-(references/detection/train.py), written anew: COCO polygons drawn by pycocotools, batches of like aspect, SGD with momentum
-after a linear warm-up. Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds
+The same network values, photos in the same batches, and mirroring. The peer is the recipe that torchvision publishes
+(references/detection/train.py), written anew: COCO polygons drawn by pycocotools, SGD with momentum after a linear warm-up.
+Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds
 are printed. What counts is the time between the steps of an epoch: reading, forward, backward, optimiser.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 from measured import machine, spread
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
-BUILDERS = {"maskrcnn_mobilenet_v2_fpn": 12, "maskrcnn_resnet50_fpn": 5}
+BUILDERS = {"maskrcnn_mobilenet_v2_fpn": 20, "maskrcnn_resnet50_fpn": 6}
 """The networks, and the steps of an epoch that is measured; the first two are not counted."""
 EPOCHS = {"maskrcnn_mobilenet_v2_fpn": 2, "maskrcnn_resnet50_fpn": 1}
 BATCH = 2
@@ -53,15 +53,19 @@ def chosen_photos(count: int) -> Any:
     return replace(labelled, photos=tuple(p for p in labelled if p.name in with_labels)[:count], unusable=())
 
 
+def settings_of(builder: str, precision: Any) -> Any:
+    from maskbridge.adapter.training.settings import TrainingSettings
+
+    return TrainingSettings(
+        epochs=EPOCHS[builder], batch_size=BATCH, learning_rate=1e-5, scale_jitter=None, precision=precision
+    )
+
+
 def ours(builder: str, device: str, precision: Any) -> Iterator[tuple[int, float]]:
     """Epoch and time of each step of `maskbridge.adapter.train`."""
     from maskbridge.adapter.training.run import train
-    from maskbridge.adapter.training.settings import TrainingSettings
 
-    photos = chosen_photos(BATCH * BUILDERS[builder])
-    settings = TrainingSettings(
-        epochs=EPOCHS[builder], batch_size=BATCH, learning_rate=1e-5, scale_jitter=None, precision=precision
-    )
+    photos, settings = chosen_photos(BATCH * BUILDERS[builder]), settings_of(builder, precision)
     seen: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         train(
@@ -79,22 +83,23 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
     """Epoch and time of each step of torchvision's recipe."""
     import torch
     from pycocotools.coco import COCO
-    from torch.utils.data import BatchSampler, DataLoader, RandomSampler
+    from torch.utils.data import DataLoader
+
+    from maskbridge.adapter.training.data import EpochBatches
 
     network = start_model(builder, device).network.to(memory_format=torch.contiguous_format).train()
-    names = [photo.name for photo in chosen_photos(BATCH * BUILDERS[builder])]
+    photos = chosen_photos(BATCH * BUILDERS[builder])
     coco = COCO(str(SHARED / "instances.json"))
-    numbers = [number for number, image in coco.imgs.items() if image["file_name"] in names]
-    dataset = CocoPhotos(coco, numbers)
+    numbers = {image["file_name"]: number for number, image in coco.imgs.items()}
+    dataset = CocoPhotos(coco, [numbers[photo.name] for photo in photos])
     torch.manual_seed(0)
-    batches = BatchSampler(RandomSampler(dataset), BATCH, drop_last=True)
-    groups = [coco.imgs[number]["width"] >= coco.imgs[number]["height"] for number in numbers]
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-5, momentum=0.9, weight_decay=1e-4)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.001, total_iters=1000)
     for epoch in range(1, EPOCHS[builder] + 1):
-        grouped = by_group([place for batch in batches for place in batch], groups)
-        loader: Any = DataLoader(dataset, batch_sampler=grouped, collate_fn=lambda items: tuple(zip(*items)))
+        batches = EpochBatches(photos, settings_of(builder, precision), lambda epoch=epoch: epoch - 1)
+        places = [[place for _, place in batch] for batch in batches]
+        loader: Any = DataLoader(dataset, batch_sampler=places, collate_fn=lambda items: tuple(zip(*items)))
         for images, targets in loader:
             images = [image.to(device) for image in images]
             targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
@@ -108,19 +113,6 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
             warm_up.step()
             {name: loss.item() for name, loss in losses.items()}  # what its metric logger reads
             yield epoch, time.perf_counter()
-
-
-def by_group(places: list[int], groups: list[bool]) -> list[list[int]]:
-    """Batches of photos of like aspect, in the order of their places."""
-    waiting: dict[bool, list[int]] = {True: [], False: []}
-    batches = []
-    for place in places:
-        group = waiting[groups[place]]
-        group.append(place)
-        if len(group) == BATCH:
-            batches.append(group.copy())
-            group.clear()
-    return batches
 
 
 class CocoPhotos:

@@ -40,17 +40,21 @@ def png(photo: np.ndarray) -> bytes:
 
 
 def annotated_project(
-    label_studio: LabelStudioProcess, kind: type[LabelTag], pairs: list[tuple[np.ndarray, Instances]]
-) -> tuple[int, list[list[dict[str, Any]]]]:
-    """A project of drawn photos, annotated with one tag; and the regions of each task."""
+    label_studio: LabelStudioProcess,
+    kind: type[LabelTag],
+    pairs: list[tuple[np.ndarray, Instances]],
+    before: Callable[[int], object] = lambda project: None,
+) -> int:
+    """A project of drawn photos, annotated with one tag; ``before`` is told its number before anything is annotated."""
     uploads = [(f"{index:02d}.png", png(photo)) for index, (photo, _) in enumerate(pairs)]
     project = label_studio.project(CONFIG.format(kind=kind.kind, labels=LABELS), uploads)
+    before(project)
     tag = kind("label", "image", {name: name for name in CLASSES[1:]})
     regions = [tag.encode(replace(found, ids=(f"a{index}", f"b{index}"))) for index, (_, found) in enumerate(pairs)]
     by_name = {name: result for (name, _), result in zip(uploads, regions)}
     for task in label_studio.tasks(project):
         label_studio.annotate(task["id"], by_name[task["data"]["image"].rpartition("-")[2]])
-    return project, regions
+    return project
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def settings(label_studio: LabelStudioProcess, home: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("kind", TAGS, ids=lambda kind: kind.kind)
 def test_labels_go_round(kind: type[LabelTag], label_studio: LabelStudioProcess, settings: ServerSettings) -> None:
     pairs = PAIRS[:3]
-    project, _ = annotated_project(label_studio, kind, pairs)
+    project = annotated_project(label_studio, kind, pairs)
     read = read_project(project, settings)
     assert (len(read), read.class_names, read.unusable) == (3, (*CLASSES, "person"), ())
     by_ids = {photo.instances.ids: photo for photo in read}
@@ -100,16 +104,9 @@ def start(
     """Starts backends that train, with a folder of weights that they share."""
 
     def started(**others: object) -> Backend:
-        backend = serve(
-            weights=small,
-            home=home,
-            label_studio_url=label_studio.url,
-            label_studio_token=label_studio.token,
-            training_epochs=30,
-            training_batch_size=4,
-            training_learning_rate=1e-3,
-            **others,
-        )
+        settings = {"training_epochs": 30, "training_batch_size": 4, "training_learning_rate": 1e-3, **others}
+        at = {"label_studio_url": label_studio.url, "label_studio_token": label_studio.token}
+        backend = serve(weights=small, home=home, **at, **settings)
         backend.wait_until_ready()
         return backend
 
@@ -144,7 +141,7 @@ def trained(
 ) -> dict[str, Any]:
     """A project that was annotated and trained on with Label Studio's own button, and what was seen meanwhile."""
     brush = TAGS[0]
-    project, _ = annotated_project(label_studio, brush, PAIRS)
+    project = annotated_project(label_studio, brush, PAIRS)
     other = label_studio.project(CONFIG.format(kind=brush.kind, labels=LABELS), [("a.png", png(PAIRS[0][0]))])
     backend = start()
     connected = label_studio.connect(project, backend.url)
@@ -300,3 +297,13 @@ def test_a_training_that_fails_leaves_the_old_model(trained: dict[str, Any], lab
         assert line.endswith(f"{trained['before']} goes on")
         assert setup(backend, project).json()["model_version"] == trained["before"]
     assert "Traceback" not in backend.log.read_text()
+
+
+def test_new_annotations_start_a_training(label_studio: LabelStudioProcess, start: Callable[..., Backend]) -> None:
+    """By the webhook that Label Studio makes when a backend is connected."""
+    backend = start(train_every=2)
+    project = annotated_project(label_studio, TAGS[0], PAIRS[:3], lambda number: label_studio.connect(number, backend.url))
+    wait_until(lambda: f"training on project {project} begins" in backend.log.read_text(), backend)
+    backend.process.terminate()
+    assert backend.process.wait(30) == 0
+    assert backend.log.read_text().count("begins") == 1
