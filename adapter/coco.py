@@ -52,7 +52,7 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
         return crop_of_frame(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T)
     if not isinstance(counts, (str, bytes)):
         raise AnnotationError(f"the counts of an RLE are a list or a string, not {type(counts).__name__}")
-    code = counts.encode("utf-8") if isinstance(counts, str) else bytes(counts)
+    code = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else bytes(counts)
     return crop_of_frame(np.repeat(*_runs_of_code(code, height * width)).reshape(width, height).T)
 
 
@@ -110,7 +110,7 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> dict[str, Any] | None:
         return {"size": [height, width], "counts": _merged(segmentation, size)["counts"].decode("ascii")}
     counts = segmentation.get("counts")
     if isinstance(counts, (str, bytes)) and segmentation.get("size") == [height, width]:
-        code = counts.encode("utf-8") if isinstance(counts, str) else counts
+        code = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
         _runs_of_code(code, height * width)
         return {"size": [height, width], "counts": code.decode("ascii")}
     return encode_rle(decode_rle(segmentation, size), size)
@@ -134,6 +134,8 @@ def box_of(box: Any) -> list[float]:
 def _merged(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> dict[str, Any]:
     """Polygons of one object as pycocotools' compressed RLE."""
     height, width = size
+    if not isinstance(polygons, Iterable):
+        raise AnnotationError(f"a segmentation is a list of polygons or an RLE, not {type(polygons).__name__}")
     rings = []
     for polygon in polygons:
         try:

@@ -88,7 +88,10 @@ class TrainingModule(LightningModule):
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.settings.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.settings.learning_rate)
+        # One kernel for all weights, where Lightning clips gradients for it: not with mixed precision.
+        fused = self.settings.precision == "32"
+        kept = [group for group in groups if group["params"]]
+        optimizer = torch.optim.AdamW(kept, lr=self.settings.learning_rate, fused=fused)
         scheduler = LambdaLR(optimizer, lambda step: rate(step, self.steps, self.settings.warmup_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

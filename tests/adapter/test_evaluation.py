@@ -133,6 +133,12 @@ def test_categories_may_begin_at_zero(tmp_path: Path) -> None:
         ({"images": [{"id": 1}]}, "not COCO's format"),
         ({"annotations": [{}]}, "not COCO's format"),
         ({"categories": None}, "not COCO's format"),
+        (
+            {"images": [{"id": 1, "file_name": "a.jpg", "height": 10**6, "width": 10**6}]},
+            "cannot be 1000000 x 1000000 pixels",
+        ),
+        ({"images": [{"id": 1, "file_name": "a.jpg", "height": 0, "width": 9}]}, "cannot be 9 x 0 pixels"),
+        ({"annotations": [{"image_id": [1], "category_id": 0}]}, "not COCO's format"),
     ],
 )
 def test_files_that_are_not_coco(change: dict[str, object], said: str, tmp_path: Path) -> None:
@@ -156,3 +162,29 @@ def test_broken_annotations_are_named(tmp_path: Path) -> None:
     assert found.objects == 1
     assert [label.label for label in found.unusable] == ["6", "7", "8", "9"]
     assert "not [20, 30]" in found.unusable[0].reason
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"segmentation": 5}, "a list of polygons or an RLE, not int"),
+        ({"segmentation": [[1, 1, 9, 1]]}, "three points or more"),
+        ({"segmentation": [[1, 1, 9, None, 9, 9]]}, "numbers"),
+        ({"segmentation": {"size": [20, 30], "counts": "\ud800"}}, "not in COCO's alphabet"),
+        ({"segmentation": {"size": [20, 30], "counts": "oooooooooooooooooooo0"}}, "not in COCO's alphabet"),
+        ({"segmentation": {"size": [20, 30], "counts": [1, 2]}}, "add up to height times width"),
+        ({"segmentation": {"size": [21, 30], "counts": "0"}}, "is for a photo of"),
+        ({"bbox": [1, 1, float("nan"), 9]}, "four finite numbers"),
+        ({"bbox": "text"}, "four numbers"),
+        ({"category_id": "0"}, "is not in the categories"),
+    ],
+)
+def test_annotations_that_are_broken_are_named(change: dict[str, object], said: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (good,) = GOOD["annotations"]
+    (tmp_path / "coco.json").write_text(json.dumps({**GOOD, "annotations": [{**good, **change}, {**good, "id": 6}]}))
+    found = read_coco(tmp_path / "coco.json")
+    assert found[0].instances.ids == ("6",)
+    ((photo, label, reason),) = [(bad.photo, bad.label, bad.reason) for bad in found.unusable]
+    assert (photo, label) == ("a.jpg", "5")
+    assert said in reason

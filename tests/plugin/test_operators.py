@@ -84,10 +84,10 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
     assert key.startswith("maskbridge_found_")
     run = operator("describe_run")(filled, key)
     assert (run["state"], run["done"], run["failed"], run["total"]) == ("completed", 6, 1, 6)
-    assert run["fingerprint"] == "76f58c578e1c"
+    assert run["fingerprint"] == "8abe57d886f2"
     assert run["request"]["confidence"] == 0.4
     assert failed_samples(filled, run).values("id") == [bad.id]
-    for part in ("bundled", "`76f58c578e1c`", "1 failed: not an image", "| confidence | 0.4 |"):
+    for part in ("bundled", "`8abe57d886f2`", "1 failed: not an image", "| confidence | 0.4 |"):
         assert part in as_markdown(run)
     with pytest.raises(SettingsError, match="there is no run 'nothing'"):
         operator("describe_run")(filled, "nothing")
