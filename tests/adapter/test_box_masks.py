@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import maskbridge
 from maskbridge.adapter import ImageError, Instances, MaskCrop, MaskRCNN
 from maskbridge.adapter.instances import BACKGROUND
 from maskbridge.adapter.labelled import LabelledPhotos, named, usable
@@ -71,16 +71,15 @@ def test_on_the_command_line(astronaut: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(json.dumps(listing))
     weights = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)).save(tmp_path / "small.safetensors")
 
-    def train(*options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from maskbridge.cli.main import run; run()", "train", "--device", "cpu"]
-        command += ["--coco", str(tmp_path / "labels.json"), "--epochs", "1", "--validation-fraction", "0"]
-        return subprocess.run([*command, "-o", str(tmp_path / "out"), *options], capture_output=True, text=True)
+    def train(*options: object) -> subprocess.CompletedProcess[str]:
+        command = ("train", "--device", "cpu", "--coco", tmp_path / "labels.json", "--epochs", 1)
+        return maskbridge(*command, "--validation-fraction", 0, "-o", tmp_path / "out", *options)
 
-    refused = train("--weights", str(weights))
+    refused = train("--weights", weights)
     assert (refused.returncode, "2 x a box without a mask" in refused.stderr) == (1, True)
     scratch = train("--weights", "none", "--segment-boxes")
     assert (scratch.returncode, "--segment-boxes needs weights that find masks" in scratch.stderr) == (1, True)
-    done = train("--weights", str(weights), "--segment-boxes")
+    done = train("--weights", weights, "--segment-boxes")
     assert done.returncode == 0, done.stderr
     assert "2 photos with 2 objects" in done.stdout
     assert "left out" not in done.stdout

@@ -1,11 +1,10 @@
-"""``maskbridge train``, ``evaluate`` and ``export``, in processes of their own."""
+"""``maskbridge train``, ``evaluate`` and ``export``."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +12,11 @@ import pytest
 from PIL import Image
 
 from backend_process import PROGRAM
+from command_line import maskbridge
 from maskbridge.adapter import MaskRCNN, OnnxMaskRCNN
 from maskbridge.adapter.coco_dataset import write_coco
 from maskbridge.adapter.labelled import named
-from maskbridge.cli.main import run
 from shapes import CLASSES, SMALL, shapes
-
-
-def maskbridge(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(PROGRAM), *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +84,8 @@ def test_export(trained: tuple[Path, str], folder: Path, tmp_path: Path) -> None
 
 
 def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
-    done = maskbridge("train", *data(folder), "--epochs", 2, "--devices", 2, "-o", tmp_path)
+    command = (PROGRAM, "train", *data(folder), "--epochs", 2, "--devices", 2, "-o", tmp_path)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("photos with") == done.stdout.count("the best weights") == 1, "helpers say nothing"
     assert MaskRCNN(tmp_path / "last.safetensors").class_names == CLASSES
@@ -118,24 +114,14 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         (["export", "--height", "320"], "--height and --width are given together"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
-    arguments: list[str],
-    said: str,
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_mistakes_are_told_in_a_line(arguments: list[str], said: str, folder: Path, tmp_path: Path) -> None:
     command = [argument.format(folder=folder) for argument in arguments]
     weights = [] if "--weights" in command else ["--weights", "bundled"]
-    monkeypatch.setattr(sys, "argv", ["maskbridge", *command, *weights, "-o", str(tmp_path / "out.onnx")])
-    with pytest.raises(SystemExit) as ended:
-        run()
-    told = capsys.readouterr().err
-    assert ended.value.code == 1, told
-    assert said in told
-    assert "Traceback" not in told
-    assert told.strip().splitlines()[-1].startswith("maskbridge: ")
+    done = maskbridge(*command, *weights, "-o", tmp_path / "out.onnx")
+    assert done.returncode == 1, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("maskbridge: ")
 
 
 def test_a_broken_photo_is_named(folder: Path, tmp_path: Path) -> None:
