@@ -6,34 +6,22 @@ import contextlib
 import io
 import os
 import re
-import shutil
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
-import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
+from backend_process import free_port
+from browser import new_page
 
 
 @contextlib.contextmanager
 def app(dataset: fo.Dataset) -> Iterator[str]:
     """An App server on a dataset; its address there."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     session = fo.launch_app(dataset, remote=True, port=port)
     try:
         yield f"http://localhost:{port}/datasets/{dataset.name}"
@@ -45,13 +33,7 @@ def app(dataset: fo.Dataset) -> Iterator[str]:
 @contextlib.contextmanager
 def opened(address: str) -> Iterator[Page]:
     """A page of the App with its photos on it."""
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "CI installs Chromium"
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.set_default_timeout(60_000)
+    with new_page(1280, 800) as page:
         page.goto(address)
         page.locator("[data-cy='looker']").first.wait_for()
         dismiss = page.get_by_text("Dismiss", exact=True)
@@ -60,7 +42,6 @@ def opened(address: str) -> Iterator[Page]:
         except Exception:  # not every version has it
             expect(dismiss).to_have_count(0)
         yield page
-        browser.close()
 
 
 def open_operator(page: Page, label: str) -> None:
