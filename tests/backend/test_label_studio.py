@@ -230,7 +230,8 @@ def test_the_labelling_page(
     becomes a mask."""
     page = browser_page
     all_tags = "".join(
-        f'<{tag} name="{tag}" toName="image"><Label value="Person" background="{colour}"/></{tag}>'
+        f'<{tag} name="{tag}" toName="image" model_score_threshold="0.9">'
+        f'<Label value="Person" background="{colour}"/></{tag}>'
         for tag, colour in zip(TAGS, ("red", "lime", "blue", "yellow"))
     )
     config = f'<View>{all_tags}<Image name="image" value="$image" maxHeight="600px"/></View>'

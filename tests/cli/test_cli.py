@@ -158,7 +158,7 @@ def test_demo(tmp_path: Path) -> None:
     assert "astronaut.png: 1 person" in done.stdout
     assert (tmp_path / "demo" / "astronaut-annotated.png").exists()
     dataset = fo.load_dataset("maskbridge-demo")
-    assert dataset.count("instances.detections.mask") >= 2
+    assert dataset.count("instances.detections.mask") >= 1
     assert maskbridge("demo", "-o", tmp_path / "demo", env=environment).returncode == 0, "again, over the first"
 
 
