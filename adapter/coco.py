@@ -52,12 +52,12 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
         return crop_of_frame(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T)
     if not isinstance(counts, (str, bytes)):
         raise AnnotationError(f"the counts of an RLE are a list or a string, not {type(counts).__name__}")
-    code = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else bytes(counts)
-    return crop_of_frame(np.repeat(*_runs_of_code(code, height * width)).reshape(width, height).T)
+    return crop_of_frame(np.repeat(*_runs_of_code(counts, height * width)).reshape(width, height).T)
 
 
-def _runs_of_code(code: bytes, total: int) -> tuple[np.ndarray, np.ndarray]:
+def _runs_of_code(counts: str | bytes, total: int) -> tuple[np.ndarray, np.ndarray]:
     """Values and lengths of the runs of a compressed RLE, checked: pycocotools trusts the string and reads past its end."""
+    code = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
     bits = np.frombuffer(code, dtype=np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(bits & 32 == 0)
     begins = np.concatenate([[0], ends[:-1] + 1])
@@ -110,9 +110,8 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> dict[str, Any] | None:
         return {"size": [height, width], "counts": _merged(segmentation, size)["counts"].decode("ascii")}
     counts = segmentation.get("counts")
     if isinstance(counts, (str, bytes)) and segmentation.get("size") == [height, width]:
-        code = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
-        _runs_of_code(code, height * width)
-        return {"size": [height, width], "counts": code.decode("ascii")}
+        _runs_of_code(counts, height * width)
+        return {"size": [height, width], "counts": counts if isinstance(counts, str) else counts.decode("ascii")}
     return encode_rle(decode_rle(segmentation, size), size)
 
 

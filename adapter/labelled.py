@@ -172,7 +172,7 @@ def usable(labelled: LabelledPhotos, class_names: Sequence[str]) -> LabelledPhot
         kept = []
         for annotation in photo.annotations:
             name = photo.class_names[annotation["category_id"]]
-            box = _cut(annotation["bbox"], photo.size)
+            box = cut(annotation["bbox"], photo.size)
             if (problem := _problem(annotation, name, box, names)) is None:
                 kept.append({**annotation, "category_id": places[name], "bbox": box})
             else:
@@ -201,13 +201,19 @@ def _problem(annotation: Mapping[str, Any], name: str, box: Sequence[float], cla
     pixels = int(coco_mask.area(annotation["segmentation"]))
     if pixels < 2:
         return "its mask is a single pixel" if pixels else "its mask has no pixel in the photo"
-    x, y, width, height = np.asarray(box, dtype=np.float32)
-    if not (x < x + width and y < y + height):  # as float32, in which it is trained on
+    if not has_area(box):
         return "its box is not in the photo or has no area"
     return None
 
 
-def _cut(box: Sequence[float], size: tuple[int, int]) -> list[float]:
+def has_area(box: Sequence[float]) -> bool:
+    """Whether a COCO box (x, y, width, height) has one in float32, in which it is trained on."""
+    x, y, width, height = box
+    x1, y1, x2, y2 = np.asarray([x, y, x + width, y + height], dtype=np.float32)
+    return bool(x1 < x2 and y1 < y2)
+
+
+def cut(box: Sequence[float], size: tuple[int, int]) -> list[float]:
     """A COCO box (x, y, width, height), cut at the edges of a photo of ``size`` (H, W)."""
     x, y, width, height = box
     x1, x2 = (min(max(edge, 0.0), float(size[1])) for edge in (x, x + width))

@@ -45,6 +45,11 @@ def folder() -> Path:
     return Path(os.environ.get("MASKBRIDGE_HOME") or Path.home() / ".cache" / "maskbridge").expanduser() / "weights"
 
 
+def trainings() -> Path:
+    """Where trainings from the tools keep what they go on from: a folder for each, beside `folder`."""
+    return folder().parent / "trainings"
+
+
 def cached_file(name: str) -> Path | None:
     """A downloaded file of this name, in `folder` or where torch keeps its own downloads; None if there is none."""
     torch_home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"

@@ -109,9 +109,11 @@ def _instances(
     regions = [
         region for region in result if region.get("to_name") == image and (place or 0) == (region.get("item_index") or 0)
     ]
+    others = []
     for region in regions:
         tag = tags.get(str(region.get("from_name")))
         if tag is None or region.get("type") != tag.kind.lower():
+            others.append(region)
             continue
         try:
             if size_of(region) != size:
@@ -125,7 +127,7 @@ def _instances(
         labels.append(names.index(label))
         ids.append(str(region.get("id", "")))
     known = {*ids, *(name for name, _ in bad)}
-    for region in regions:  # texts and choices of a region repeat its id and its place
+    for region in others:  # texts and choices of a region repeat its id and its place
         value = region.get("value")
         if isinstance(value, Mapping) and _PLACE & value.keys() and str(region.get("id", "?")) not in known:
             bad.append((str(region.get("id", "?")), f"regions of the type {region.get('type')!r} are not read"))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from maskbridge.adapter.errors import MaskbridgeError
-from maskbridge.adapter.library import folder
+from maskbridge.adapter.library import trainings
 from maskbridge.backend import versions
 from maskbridge.backend.errors import TrainingRefusedError
 from maskbridge.backend.metrics import Metrics
@@ -67,7 +67,7 @@ class Trainer:
                 "settings": self.settings.in_clear(),
                 "project": project,
                 "start": self._start_weights(project),
-                "out": str(_work_folder(target)),
+                "out": str(trainings() / target.stem),
                 "target": str(target),
             }
             self._running = subprocess.Popen(
@@ -150,17 +150,13 @@ class Trainer:
             log.info("deleted the old version %s", gone.name)
 
 
-def _work_folder(target: Path) -> Path:
-    return folder().parent / "trainings" / target.stem
-
-
 def _remove_abandoned() -> None:
     """Removes what trainings of servers that were killed left; a folder in which one runs is locked."""
     if _missing_package():
         return
     from filelock import FileLock, Timeout
 
-    for left in _work_folder(versions.new_file("any")).parent.glob("label-studio-*"):
+    for left in trainings().glob("label-studio-*"):
         with contextlib.suppress(Timeout, OSError), FileLock(left / ".lock", timeout=0):
             shutil.rmtree(left)
             log.info("removed %s, which a training left that was killed", left.name)

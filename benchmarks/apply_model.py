@@ -15,14 +15,13 @@ import gc
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from measured import machine, spread
+from measured import machine, result_of, spread
 
 BUILDER = "maskrcnn_resnet50_fpn"
 SIZES = {"640x480": ((640, 480), 12), "4000x3000": ((4000, 3000), 4)}
@@ -213,20 +212,7 @@ def main() -> None:
                     str(folder),
                     repr(thresholds[size]),
                 ]
-                done = subprocess.run(
-                    command,
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    cwd=Path(__file__).parent,
-                )
-                row = next(
-                    (x for x in done.stdout.splitlines() if x.startswith("RESULT ")),
-                    None,
-                )
-                if row is None:
-                    sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-                of[who].append(json.loads(row.removeprefix("RESULT ")))
+                of[who].append(json.loads(result_of(command, environment)))
     text = f"{machine()}, {time.strftime('%Y-%m-%d')}, {arguments.rounds} rounds: median (lowest to highest).\n\n"
     text += report(results, thresholds)
     print(text)

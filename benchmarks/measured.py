@@ -5,9 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+
+def result_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """What a measurement in a process of its own printed after ``RESULT``; where it printed none, the benchmark ends."""
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    row = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
+    if row is None:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
+    return row.removeprefix("RESULT ")
 
 
 def spread(values: list[float], digits: int) -> str:

@@ -4,15 +4,14 @@
 
 The same network values, photos in the same batches, and mirroring. The peer is the recipe that torchvision publishes
 (references/detection/train.py), written anew: COCO polygons drawn by pycocotools, SGD with momentum after a linear warm-up.
-Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds
-are printed. What counts is the time between the steps of an epoch: reading, forward, backward, optimiser.
+Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds are printed. What counts
+is the time between the steps of an epoch: reading, forward, backward, optimiser.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from measured import machine, spread
+from measured import machine, result_of, spread
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
 BUILDERS = {"maskrcnn_mobilenet_v2_fpn": 20, "maskrcnn_resnet50_fpn": 6}
@@ -181,11 +180,7 @@ def main() -> None:
             for turn in track(range(2 * arguments.rounds), description=f"{builder} {precision}", transient=True):
                 who = list(speeds)[turn % 2]
                 command = [sys.executable, __file__, "--device", arguments.device, "--measure", who, builder, precision]
-                done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
-                row = next((x for x in done.stdout.splitlines() if x.startswith("RESULT ")), None)
-                if row is None:
-                    sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
-                speeds[who].append(float(row.removeprefix("RESULT ")))
+                speeds[who].append(float(result_of(command)))
             ratios = [a / b for a, b in zip(*speeds.values())]
             cells = [spread(values, 3) for values in speeds.values()] + [spread(ratios, 2)]
             lines.append(f"| {builder} | {precision} | {' | '.join(cells)} |")

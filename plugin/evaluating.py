@@ -31,8 +31,8 @@ def of_field(
     """Measures a field of predictions against a field of labels; iterates like `maskbridge.adapter.evaluation.measure`.
 
     By default all classes of the labels are measured, those that were never predicted too. FiftyOne's own evaluation is run
-    too, under the key ``maskbridge_<predictions>``: its panel shows it, and samples and
-    labels get their matches. Its box mAP is COCO's; of masks it estimates the size, so those figures differ a little.
+    too, under the key ``maskbridge_<predictions>``: its panel shows it, and samples and labels get their matches. Its box
+    mAP is COCO's; of masks it estimates the size, so those figures differ a little.
 
     Raises:
         SettingsError: a field is missing, or is not of detections.

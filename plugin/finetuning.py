@@ -13,7 +13,7 @@ import fiftyone as fo
 
 from maskbridge.adapter.files import replacing
 from maskbridge.adapter.labelled import DataError, LabelledPhotos, usable
-from maskbridge.adapter.library import folder
+from maskbridge.adapter.library import folder, trainings
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.run import train_steps
 from maskbridge.adapter.training.settings import TrainingSettings
@@ -76,7 +76,7 @@ def _work(
 ) -> Iterator[None]:
     tally.objects = kept.objects
     tally.failures += [Failure(None, label.photo, f"{label.label}: {label.reason}") for label in kept.unusable]
-    out = folder().parent / "trainings" / name
+    out = trainings() / name
     steps = train_steps(model, photos, out, settings, class_names=names, validation=validation if len(validation) else None)
     try:
         while True:

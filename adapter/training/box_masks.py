@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from maskbridge.adapter.instances import Instances
-from maskbridge.adapter.labelled import LabelledPhoto, LabelledPhotos, is_crowd
+from maskbridge.adapter.coco import encode_rle
+from maskbridge.adapter.labelled import LabelledPhoto, LabelledPhotos, cut, has_area, is_crowd
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.data import read_labelled
 
@@ -23,25 +24,23 @@ def with_masks(photos: LabelledPhotos, model: MaskRCNN) -> Generator[int, None, 
     """
     made = []
     for done, photo in enumerate(photos, start=1):
-        instances = photo.instances
-        places = [place for place in range(len(instances)) if _wants_mask(instances, place)]
-        made.append(_segmented(photo, instances, places, model) if places else photo)
+        places = [place for place, annotation in enumerate(photo.annotations) if _wants_mask(annotation, photo)]
+        made.append(_segmented(photo, places, model) if places else photo)
         yield done
     return replace(photos, photos=tuple(made))
 
 
-def _wants_mask(instances: Instances, place: int) -> bool:
-    height, width = instances.size
-    x1, y1, x2, y2 = instances.boxes[place].clip(0, [width, height, width, height]).tolist()
-    crowd = is_crowd(instances.attributes[place] if instances.attributes else None)
-    return instances.masks[place] is None and not crowd and x1 < x2 and y1 < y2
+def _wants_mask(annotation: Mapping[str, Any], photo: LabelledPhoto) -> bool:
+    return "segmentation" not in annotation and not is_crowd(annotation) and has_area(cut(annotation["bbox"], photo.size))
 
 
-def _segmented(photo: LabelledPhoto, instances: Instances, places: list[int], model: MaskRCNN) -> LabelledPhoto:
-    known = model.class_names[1:]
-    names = [name if name in known else None for name in instances[places].names]
-    found = model.segment_boxes(read_labelled(photo), instances.boxes[places], names)
-    masks = list(instances.masks)
+def _segmented(photo: LabelledPhoto, places: list[int], model: MaskRCNN) -> LabelledPhoto:
+    annotations = list(photo.annotations)
+    boxes = [[x, y, x + w, y + h] for x, y, w, h in (cut(annotations[place]["bbox"], photo.size) for place in places)]
+    names = [photo.class_names[annotations[place]["category_id"]] for place in places]
+    known = [name if name in model.class_names[1:] else None for name in names]
+    found = model.segment_boxes(read_labelled(photo), boxes, known)
     for place, mask in zip(places, found.masks):
-        masks[place] = mask if mask is not None and mask.pixels.any() else None
-    return LabelledPhoto.of(photo.photo, replace(instances, masks=tuple(masks)), photo.name)
+        if mask is not None and mask.pixels.any():
+            annotations[place] = {**annotations[place], "segmentation": encode_rle(mask, photo.size)}
+    return replace(photo, annotations=tuple(annotations))

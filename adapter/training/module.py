@@ -88,7 +88,7 @@ class TrainingModule(LightningModule):
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.settings.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        # One kernel for all weights, where Lightning clips gradients for it: not with mixed precision.
+        # One kernel for all weights: a third of the time. In mixed precision Lightning does not clip gradients for it.
         fused = self.settings.precision == "32"
         kept = [group for group in groups if group["params"]]
         optimizer = torch.optim.AdamW(kept, lr=self.settings.learning_rate, fused=fused)

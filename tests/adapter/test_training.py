@@ -30,7 +30,7 @@ from maskbridge.adapter.steps import finished
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, changed
 from maskbridge.adapter.training.module import LOSSES, TrainingError, TrainingModule
-from maskbridge.adapter.training.run import Step, TrainingReport, train, train_steps
+from maskbridge.adapter.training.run import Step, train, train_steps
 from maskbridge.adapter.training.saving import CHECKPOINT
 from maskbridge.adapter.training.settings import TrainingSettings
 from seeded import seeded
@@ -210,13 +210,7 @@ def test_it_can_be_stopped_and_goes_on(model: MaskRCNN, tmp_path: Path) -> None:
         if step.epoch == 2:
             break
     steps.close()
-    rest = train_steps(model, photos, tmp_path, settings)
-    while True:
-        try:
-            next(rest)
-        except StopIteration as end:
-            report: TrainingReport = end.value
-            break
+    report = finished(train_steps(model, photos, tmp_path, settings))
     assert report.resumed == 1
     assert [row["epoch"] for row in report.history] == [1, 2]
 

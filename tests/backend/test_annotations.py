@@ -97,6 +97,11 @@ def test_texts_of_a_region_are_no_labels(photo: Path) -> None:
     assert (len(found[0]), found.unusable) == (1, ())
 
 
+def test_a_region_without_an_id_is_a_label(photo: Path) -> None:
+    found = read(photo, task({name: value for name, value in BRUSH.items() if name != "id"}))
+    assert (len(found[0]), found.unusable) == (1, ())
+
+
 def test_photos_of_a_list_have_their_own_regions(photo: Path) -> None:
     config = CONFIG.replace('value="$image"', 'valueList="$images"')
     second = {**BRUSH, "id": "second", "item_index": 1}
