@@ -1,4 +1,4 @@
-"""torchvision's Mask R-CNN, from photos to instances. Knows neither FiftyOne nor Label Studio."""
+"""torchvision's Mask R-CNN, from images to instances. Knows neither FiftyOne nor Label Studio."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskbridge.adapter.coco_dataset import read_coco
+    from maskbridge.adapter.datasets.coco_dataset import read_coco
     from maskbridge.adapter.errors import ImageError, MaskbridgeError, SettingsError, WeightsError
+    from maskbridge.adapter.export.onnx_mask_rcnn import OnnxMaskRCNN
     from maskbridge.adapter.instances import Instances
     from maskbridge.adapter.mask_rcnn import MaskRCNN
     from maskbridge.adapter.masks import MaskCrop
-    from maskbridge.adapter.onnx_model import OnnxMaskRCNN
     from maskbridge.adapter.training.run import train
     from maskbridge.adapter.training.settings import TrainingSettings
 
@@ -33,9 +33,9 @@ _PLACES = {
     "Instances": "instances",
     "MaskCrop": "masks",
     "MaskRCNN": "mask_rcnn",
-    "OnnxMaskRCNN": "onnx_model",
+    "OnnxMaskRCNN": "export.onnx_mask_rcnn",
     "TrainingSettings": "training.settings",
-    "read_coco": "coco_dataset",
+    "read_coco": "datasets.coco_dataset",
     "train": "training.run",
 }
 

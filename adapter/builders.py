@@ -266,8 +266,8 @@ def _freeze_norms(module: nn.Module, eps: float) -> None:
 def _fix_pooling_scales(network: MaskRCNN) -> None:
     """Tells the two RoI poolers the strides of their levels.
 
-    torchvision's ``MultiScaleRoIAlign`` guesses them from the first photo that it ever sees and keeps the guess: wrong
-    for good after a photo of a few pixels' height, and not safe between threads.
+    torchvision's ``MultiScaleRoIAlign`` guesses them from the first image that it ever sees and keeps the guess: wrong
+    for good after an image of a few pixels' height, and not safe between threads.
     """
     side = 1024
     levels = {level: torch.zeros(1, 1, side // stride, side // stride) for level, stride in STRIDES.items()}

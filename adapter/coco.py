@@ -44,7 +44,7 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
     height, width = size
     found, counts = rle.get("size"), rle.get("counts")
     if not isinstance(found, Sequence) or list(found) != [height, width]:
-        raise AnnotationError(f"the mask is for a photo of (height, width) {found}, not {[height, width]}")
+        raise AnnotationError(f"the mask is for an image of (height, width) {found}, not {[height, width]}")
     if isinstance(counts, (list, tuple, np.ndarray)):
         runs = np.asarray(counts)
         if runs.ndim != 1 or not np.issubdtype(runs.dtype, np.integer) or (runs < 0).any() or runs.sum() != height * width:
@@ -143,7 +143,7 @@ def _merged(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> dict[
             raise AnnotationError("a polygon is a flat list of numbers x, y, x, y, …") from None
         if ring.ndim != 1 or len(ring) < 6 or len(ring) % 2 or not np.isfinite(ring).all():
             raise AnnotationError("a polygon needs three points or more, as finite numbers x, y, x, y, …")
-        # Nothing outside the photo can be drawn; the clip keeps the rasteriser's work and memory bounded.
+        # Nothing outside the image can be drawn; the clip keeps the rasterizer's work and memory bounded.
         ring = ring.reshape(-1, 2).clip([-width, -height], [2 * width, 2 * height])
         rings.append(ring.ravel().tolist())
     if not rings:
@@ -152,7 +152,7 @@ def _merged(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> dict[
 
 
 def polygon_iou(polygon: np.ndarray, mask: np.ndarray) -> float:
-    """IoU of a polygon ([K, 2] points xy, in pixels of ``mask``) with a mask ([h, w]), by COCO's rasteriser."""
+    """IoU of a polygon ([K, 2] points xy, in pixels of ``mask``) with a mask ([h, w]), by COCO's rasterizer."""
     height, width = mask.shape
     drawn = coco_mask.frPyObjects([polygon.ravel().tolist()], height, width)
     return float(coco_mask.iou(drawn, [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))], [0])[0, 0])

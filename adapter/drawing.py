@@ -1,4 +1,4 @@
-"""Photos with their instances drawn on them, with torchvision's drawing utilities."""
+"""Images with their instances drawn on them, with torchvision's drawing utilities."""
 
 from __future__ import annotations
 
@@ -9,52 +9,52 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-from maskbridge.adapter.images import Photo, read
+from maskbridge.adapter.images import ImageInput, read
 from maskbridge.adapter.instances import Instances
 
 Color = tuple[int, int, int]
 
 
-def draw(photo: Photo, instances: Instances, *, alpha: float = 0.5) -> Image.Image:
-    """The photo with each object's mask, box, class name and score.
+def draw(image: ImageInput, instances: Instances, *, alpha: float = 0.5) -> Image.Image:
+    """The image with each object's mask, box, class name and score.
 
-    Lines and letters grow with the photo, so a picture is readable at 200 pixels as at 4K. Masks are drawn in their crops:
+    Lines and letters grow with the image, so a picture is readable at 200 pixels as at 4K. Masks are drawn in their crops:
     no full-size mask is made.
 
     Args:
-        photo: whatever `maskbridge.adapter.images.read` takes, of the size of ``instances``.
+        image: whatever `maskbridge.adapter.images.read` takes, of the size of ``instances``.
         instances: the objects; the one with the highest score is drawn last, on top.
         alpha: opacity of the masks, 0 to 1.
 
     Raises:
-        ValueError: photo and instances have different sizes.
+        ValueError: image and instances have different sizes.
 
     Example:
-        >>> photo = np.zeros((20, 30, 3), dtype=np.uint8)
+        >>> image = np.zeros((20, 30, 3), dtype=np.uint8)
         >>> cat = Instances((20, 30), [[2, 2, 9, 9]], [1], ("__background__", "cat"), [None])
-        >>> draw(photo, cat).size
+        >>> draw(image, cat).size
         (30, 20)
     """
-    image = read(photo)
-    if image.dtype != torch.uint8:
-        image = (image * 255).round().to(torch.uint8)
-    image = image.cpu().clone()
-    if tuple(image.shape[-2:]) != instances.size:
-        raise ValueError(f"the photo is {list(image.shape[-2:])}, the instances are of {list(instances.size)} (H, W)")
+    canvas = read(image)
+    if canvas.dtype != torch.uint8:
+        canvas = (canvas * 255).round().to(torch.uint8)
+    canvas = canvas.cpu().clone()
+    if tuple(canvas.shape[-2:]) != instances.size:
+        raise ValueError(f"the image is {list(canvas.shape[-2:])}, the instances are of {list(instances.size)} (H, W)")
     order = np.arange(len(instances)) if instances.scores is None else np.argsort(instances.scores, kind="stable")
     short = min(instances.size)
     colors = {label: _color(label) for label in set(instances.labels.tolist())}
     for index in order:
         if (crop := instances.masks[index]) is not None and crop.pixels.size:
-            window = image[:, crop.y : crop.y + crop.pixels.shape[0], crop.x : crop.x + crop.pixels.shape[1]]
+            window = canvas[:, crop.y : crop.y + crop.pixels.shape[0], crop.x : crop.x + crop.pixels.shape[1]]
             mask = torch.from_numpy(np.ascontiguousarray(crop.pixels))
             window.copy_(draw_segmentation_masks(window, mask, alpha, [colors[int(instances.labels[index])]]))
     boxes = torch.from_numpy(instances.boxes[order])
     drawable = (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
     if drawable.any():
         lines = [colors[int(instances.labels[index])] for index, good in zip(order, drawable) if good]
-        image = draw_bounding_boxes(image, boxes[drawable], colors=lines, width=max(1, round(short / 300)))
-    picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
+        canvas = draw_bounding_boxes(canvas, boxes[drawable], colors=lines, width=max(1, round(short / 300)))
+    picture = Image.fromarray(canvas.permute(1, 2, 0).contiguous().numpy())
     _write_names(picture, instances, order, colors)
     return picture
 
@@ -68,7 +68,7 @@ def _write_names(picture: Image.Image, instances: Instances, order: np.ndarray, 
             text += f" {instances.scores[index]:.2f}"
         x1, y1, _, _ = instances.boxes[index].tolist()
         _, _, width, height = pen.textbbox((0, 0), text, font=font)
-        # Above the box where there is room, else inside its top edge; never outside of the photo.
+        # Above the box where there is room, else inside its top edge; never outside of the image.
         x = min(max(x1, 0), max(picture.width - width - 2, 0))
         y = y1 - height - 2 if y1 - height - 2 >= 0 else max(y1, 0)
         y = min(y, max(picture.height - height - 2, 0))
@@ -78,6 +78,6 @@ def _write_names(picture: Image.Image, instances: Instances, order: np.ndarray, 
 
 
 def _color(label: int) -> Color:
-    """A strong colour for a label; neighbouring labels are far apart on the wheel."""
+    """A strong color for a label; neighbouring labels are far apart on the wheel."""
     red, green, blue = colorsys.hsv_to_rgb((label * 0.618034) % 1, 0.85, 1.0)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -19,7 +19,7 @@ class WeightsError(MaskbridgeError):
 
 
 class ImageError(MaskbridgeError, ValueError):
-    """A photo cannot be read or has a wrong shape, type or range.
+    """An image cannot be read or has a wrong shape, type or range.
 
     Attributes:
         reason: what is wrong with it, in one line.
@@ -32,7 +32,7 @@ class ImageError(MaskbridgeError, ValueError):
         self.reason, self.index, self.path = reason, index, path
 
     def __str__(self) -> str:
-        place = [] if self.index is None else [f"photo {self.index}"]
+        place = [] if self.index is None else [f"image {self.index}"]
         place += [] if self.path is None else [self.path]
         return ": ".join([" ".join(place), self.reason] if place else [self.reason])
 

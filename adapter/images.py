@@ -1,13 +1,15 @@
-"""Any photo to an RGB tensor, as a browser shows it."""
+"""Any image to an RGB tensor, as a browser shows it."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -15,11 +17,13 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskbridge.adapter.errors import ImageError
 
-Photo: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | torch.Tensor"
+T = TypeVar("T")
+
+ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarray | torch.Tensor"
 """What `read` takes: a path, a file's bytes, a PIL image, an array or a tensor."""
 
 MAX_PIXELS = 178_956_970
-"""Photos with more pixels are refused as decompression bombs (Pillow's own limit for an error)."""
+"""Images with more pixels are refused as decompression bombs (Pillow's own limit for an error)."""
 
 
 _FORMATS = (
@@ -50,48 +54,48 @@ def formats() -> tuple[str, ...]:
 
 
 def file_endings() -> set[str]:
-    """The endings of files that are taken for photos in a folder: ``.jpg``, …."""
+    """The endings of files that are taken for images in a folder: ``.jpg``, …."""
     return {ending for ending, name in Image.registered_extensions().items() if name in formats()}
 
 
-def read(photo: Photo) -> torch.Tensor:
-    """Turns a photo into an RGB tensor, with its EXIF orientation applied.
+def read(image: ImageInput) -> torch.Tensor:
+    """Turns an image into an RGB tensor, with its EXIF orientation applied.
 
-    Files, bytes and PIL images may be grey, palette, RGBA (alpha is dropped, as PIL's ``convert("RGB")`` does), CMYK or
+    Files, bytes and PIL images may be gray, palette, RGBA (alpha is dropped, as PIL's ``convert("RGB")`` does), CMYK or
     16-bit (scaled to 8 bits). Of a file with several frames the first is taken.
 
     Args:
-        photo: a path; a file's bytes; a PIL image; a uint8 [H, W], [H, W, 1 | 3 | 4] array in 0..255, or the same as
+        image: a path; a file's bytes; a PIL image; a uint8 [H, W], [H, W, 1 | 3 | 4] array in 0..255, or the same as
             float in 0..1; a uint8 or float [C, H, W] tensor with C of 1, 3 or 4, in the same ranges.
 
     Returns:
         [3, H, W] on the CPU (a tensor stays on its device): uint8 in 0..255, or float32 in 0..1 where floats were given.
 
     Raises:
-        ImageError: the photo cannot be read, is too large, or has a wrong shape, type or range.
+        ImageError: the image cannot be read, is too large, or has a wrong shape, type or range.
 
     Example:
         >>> read(np.zeros((20, 30), dtype=np.uint8)).shape
         torch.Size([3, 20, 30])
     """
-    if isinstance(photo, torch.Tensor):
-        return _from_tensor(photo)
-    if isinstance(photo, np.ndarray):
-        return _from_array(photo)
-    if isinstance(photo, Image.Image):
-        return _from_pil(photo, path=None)
-    if isinstance(photo, (bytes, bytearray, memoryview)):
-        return _from_file(bytes(photo))
-    if isinstance(photo, (str, os.PathLike)):
-        return _from_file(Path(photo))
-    raise ImageError(f"a photo is a path, bytes, a PIL image, an array or a tensor, not {type(photo).__name__}")
+    if isinstance(image, torch.Tensor):
+        return _from_tensor(image)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Image.Image):
+        return _from_pil(image, path=None)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return _from_file(bytes(image))
+    if isinstance(image, (str, os.PathLike)):
+        return _from_file(Path(image))
+    raise ImageError(f"an image is a path, bytes, a PIL image, an array or a tensor, not {type(image).__name__}")
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """The (H, W) that `read` will give, from the file's header alone.
 
     Raises:
-        ImageError: there is no such photo, or its header cannot be read.
+        ImageError: there is no such image, or its header cannot be read.
     """
     try:
         with Image.open(path, formats=formats()) as image:
@@ -110,11 +114,41 @@ def as_float(image: torch.Tensor) -> torch.Tensor:
     return image_float.div_(255) if image.dtype == torch.uint8 else image_float
 
 
+def as_list(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
+    """One image or several as several."""
+    single = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
+    return [images] if single or hasattr(images, "getexif") else images  # type: ignore[list-item, return-value]
+
+
+def read_each(images: Iterable[ImageInput], size: int) -> Iterator[list[torch.Tensor | ImageError]]:
+    """Images read in chunks of ``size``, when they are needed; a bad one is its error, which names its place."""
+    numbered = enumerate(images)
+    while chunk := list(islice(numbered, size)):
+        yield [_read_or_error(index, image) for index, image in chunk]
+
+
+def all_or_raise(results: Iterable[T | ImageError]) -> list[T]:
+    """Results of all images, or the error of the first bad one raised."""
+    found = []
+    for result in results:
+        if isinstance(result, ImageError):
+            raise result
+        found.append(result)
+    return found
+
+
+def _read_or_error(index: int, image: ImageInput) -> torch.Tensor | ImageError:
+    try:
+        return read(image)
+    except ImageError as error:
+        return ImageError(error.reason, index=index, path=error.path)
+
+
 def _from_file(source: Path | bytes) -> torch.Tensor:
     path = str(source) if isinstance(source, Path) else None
     if isinstance(source, Path):
         if source.is_dir():
-            raise ImageError("is a directory, not a photo", path=path)
+            raise ImageError("is a directory, not an image", path=path)
         if not source.exists():
             raise ImageError("no such file", path=path)
         if not source.is_file():
@@ -151,12 +185,12 @@ def _from_pil(image: Image.Image, *, path: str | None) -> torch.Tensor:
 
 
 def _upright_rgb(image: Image.Image, path: str | None) -> Image.Image:
-    with contextlib.suppress(Exception):  # broken EXIF: browsers show the photo all the same, as it is stored
+    with contextlib.suppress(Exception):  # broken EXIF: browsers show the image all the same, as it is stored
         image = ImageOps.exif_transpose(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ImageError("32-bit integer images are not photos: convert to 8 or 16 bits", path=path)
+            raise ImageError("32-bit integer images are not images: convert to 8 or 16 bits", path=path)
         return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         values = np.asarray(image)
@@ -173,7 +207,7 @@ def _from_array(array: np.ndarray) -> torch.Tensor:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         shape = list(array.shape)
-        raise ImageError(f"arrays are [H, W] or [H, W, 1 | 3 | 4], not {shape}; a [C, H, W] photo is given as a tensor")
+        raise ImageError(f"arrays are [H, W] or [H, W, 1 | 3 | 4], not {shape}; a [C, H, W] image is given as a tensor")
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
@@ -196,6 +230,6 @@ def _from_tensor(tensor: torch.Tensor) -> torch.Tensor:
             raise ImageError(f"tensors are uint8 in 0..255 or float in 0..1, not {tensor.dtype}")
         low, high = (value.item() for value in torch.aminmax(tensor.detach()))
         if not (low >= 0 and high <= 1):
-            raise ImageError(f"float photos must be in 0..1, without NaN; found {low:.4g} to {high:.4g} (divide by 255?)")
+            raise ImageError(f"float images must be in 0..1, without NaN; found {low:.4g} to {high:.4g} (divide by 255?)")
         tensor = tensor.detach().to(torch.float32)
     return tensor.expand(3, -1, -1) if tensor.shape[0] == 1 else tensor[:3]

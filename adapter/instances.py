@@ -1,26 +1,28 @@
-"""The one type: the objects of one photo."""
+"""The one type: the objects of one image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from maskbridge.adapter import coco, polygons
 from maskbridge.adapter.masks import MaskCrop, crop_of_frame
+
+if TYPE_CHECKING:
+    import torch
 
 BACKGROUND = "__background__"
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """The objects of one photo: what a network found, or what people drew (then without scores).
+    """The objects of one image: what a network found, or what people drew (then without scores).
 
     Attributes:
-        size: (H, W) of the photo, as it is shown (EXIF orientation applied).
+        size: (H, W) of the image, as it is shown (EXIF orientation applied).
         boxes: float32 [N, 4], xyxy, in pixels.
         labels: int64 [N], indices into ``class_names``.
         class_names: all names that a label can have.
@@ -113,6 +115,8 @@ class Instances:
             ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``scores`` float32 [N] (where there are any), ``masks``
             float32 [N, 1, H, W] of 0 and 1.
         """
+        import torch
+
         result = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
         if self.scores is not None:
             result["scores"] = torch.from_numpy(self.scores.copy())
@@ -121,10 +125,14 @@ class Instances:
 
     def to_target(self) -> dict[str, torch.Tensor]:
         """What torchvision trains on: ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``masks`` uint8 [N, H, W]."""
+        import torch
+
         target = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
         return target | {"masks": self._stack(np.uint8)}
 
     def _stack(self, dtype: type[np.generic]) -> torch.Tensor:
+        import torch  # here: Label Studio's formats use instances, and import no torch
+
         stack = np.zeros((len(self), *self.size), dtype=dtype)
         for frame, crop in zip(stack, self.masks):
             if crop is not None:
@@ -173,11 +181,11 @@ class Instances:
     def from_coco(
         cls, annotations: Iterable[Mapping[str, Any]], size: tuple[int, int], categories: Mapping[int, str]
     ) -> Instances:
-        """COCO annotations or results of one photo: masks as polygons or RLE, boxes as xywh.
+        """COCO annotations or results of one image: masks as polygons or RLE, boxes as xywh.
 
         Args:
             annotations: COCO's dicts; keys that the format does not use for the object come back as attributes.
-            size: (H, W) of the photo.
+            size: (H, W) of the image.
             categories: COCO's category ids and their names. With ids 1..K and `BACKGROUND` at 0 labels equal ids.
 
         Raises:

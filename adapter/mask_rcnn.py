@@ -1,4 +1,4 @@
-"""The model: photos in, instances out."""
+"""The model: images in, instances out."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from torchvision.models import WeightsEnum
 
 from maskbridge.adapter import images as image_reading
 from maskbridge.adapter import network as net
-from maskbridge.adapter import weights as weights_files
 from maskbridge.adapter.builders import build, load_state
+from maskbridge.adapter.devices import checked_autocast, checked_device
 from maskbridge.adapter.errors import ImageError, SettingsError
-from maskbridge.adapter.images import Photo
+from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read_each
 from maskbridge.adapter.instances import Instances
-from maskbridge.adapter.masks import MaskCrop, paste
-from maskbridge.adapter.photo_lists import all_or_error, listed, read_each
+from maskbridge.adapter.masks import MaskCrop
+from maskbridge.adapter.pasting import paste
 from maskbridge.adapter.settings import (
     Settings,
-    checked_autocast,
     checked_boxes,
-    checked_device,
     checked_labels,
     checked_settings,
 )
-from maskbridge.adapter.weights import Weights, WeightsLike
+from maskbridge.adapter.weights import checkpoints
+from maskbridge.adapter.weights.checkpoints import Weights
+from maskbridge.adapter.weights.names import WeightsLike, backbone_state, resolve
 
 
 class MaskRCNN:
-    """torchvision's Mask R-CNN, from photos to `Instances`.
+    """torchvision's Mask R-CNN, from images to `Instances`.
 
     Results are torchvision's for the same network: its boxes, labels and scores, and masks that equal its pasted frames at
     the threshold pixel for pixel. They come as box-sized crops, and thresholds and class filters act before the mask
@@ -42,7 +42,7 @@ class MaskRCNN:
 
     Args:
         weights: ``"DEFAULT"``, ``"COCO_V1"``, ``"bundled"``, torchvision's enum member, a ``.safetensors`` or ``.pth``
-            file, ``"https://…#sha256=…"``, or None for random values (see `maskbridge.adapter.weights.resolve`).
+            file, ``"https://…#sha256=…"``, or None for random values (see `maskbridge.adapter.weights.names.resolve`).
         builder: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2`` or ``maskrcnn_mobilenet_v2_fpn``; by default the
             one that the weights are for.
         num_classes: number of classes with the background; by default the weights' own (91 for random ones).
@@ -84,7 +84,7 @@ class MaskRCNN:
     ) -> None:
         self.device = checked_device(device)
         self._autocast = checked_autocast(autocast)
-        found = weights_files.resolve(
+        found = resolve(
             weights,
             builder=builder,
             class_names=class_names,
@@ -106,7 +106,7 @@ class MaskRCNN:
         if found.state:
             load_state(self.network, found.state, found.name)
         if weights_backbone is not None:
-            state = weights_files.backbone_state(found.builder, weights_backbone, progress=progress)
+            state = backbone_state(found.builder, weights_backbone, progress=progress)
             load_state(self.network.backbone.body, state, str(weights_backbone))
         self.network.to(self.device, memory_format=torch.channels_last)
         self.builder = found.builder
@@ -126,11 +126,11 @@ class MaskRCNN:
     @cached_property
     def fingerprint(self) -> str:
         """A short stable hash of values, builder, class names and arguments; not of the settings of a call."""
-        return weights_files.fingerprint(self.weights)
+        return checkpoints.fingerprint(self.weights)
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
-        """Writes a ``.safetensors`` file that `MaskRCNN` reads by itself (see `maskbridge.adapter.weights.save`)."""
-        return weights_files.save(path, self.weights, half=half, extra=extra)
+        """Writes a ``.safetensors`` file that `MaskRCNN` reads by itself (see `maskbridge.adapter.weights.names.save`)."""
+        return checkpoints.save(path, self.weights, half=half, extra=extra)
 
     def settings(
         self,
@@ -158,7 +158,7 @@ class MaskRCNN:
 
     def predict(
         self,
-        images: Photo | Iterable[Photo],
+        images: ImageInput | Iterable[ImageInput],
         *,
         confidence_threshold: float | None = None,
         mask_threshold: float = 0.5,
@@ -166,22 +166,22 @@ class MaskRCNN:
         max_detections: int | None = None,
         batch_size: int | None = None,
     ) -> list[Instances]:
-        """Finds the objects in photos.
+        """Finds the objects in images.
 
         Args:
-            images: photos of any sizes (see `maskbridge.adapter.images.read`); one alone is a list of one.
+            images: images of any sizes (see `maskbridge.adapter.images.read`); one alone is a list of one.
             confidence_threshold: objects with a score above it are found; by default ``box_score_thresh`` (0.05).
             mask_threshold: pixels with a probability of at least this are in a mask.
             classes: names of the classes to look for; by default all.
-            max_detections: most objects in a photo; by default ``box_detections_per_img`` (100).
-            batch_size: how many photos are read and, where their padded sizes are equal, run together; by default 1 on
+            max_detections: most objects in an image; by default ``box_detections_per_img`` (100).
+            batch_size: how many images are read and, where their padded sizes are equal, run together; by default 1 on
                 a CPU, where more only takes more memory, and 8 on a GPU.
 
         Returns:
-            For each photo its `Instances`, scores falling.
+            For each image its `Instances`, scores falling.
 
         Raises:
-            ImageError: a photo cannot be used, with its index and path. `predict_each` goes on instead.
+            ImageError: an image cannot be used, with its index and path. `predict_each` goes on instead.
             SettingsError: a setting is wrong.
         """
         settings = self.settings(
@@ -190,12 +190,12 @@ class MaskRCNN:
             classes=classes,
             max_detections=max_detections,
         )
-        return all_or_error(self.predict_each(listed(images), settings=settings, batch_size=batch_size))
+        return all_or_raise(self.predict_each(as_list(images), settings=settings, batch_size=batch_size))
 
     def predict_each(
-        self, images: Iterable[Photo], *, settings: Settings | None = None, batch_size: int | None = None
+        self, images: Iterable[ImageInput], *, settings: Settings | None = None, batch_size: int | None = None
     ) -> Iterator[Instances | ImageError]:
-        """Like `predict` for many photos: read as they are needed, in order, with an `ImageError` in place of a bad one."""
+        """Like `predict` for many images: read as they are needed, in order, with an `ImageError` in place of a bad one."""
         settings = self.settings() if settings is None else settings
         size = (8 if self.device.type == "cuda" else 1) if batch_size is None else batch_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -204,7 +204,7 @@ class MaskRCNN:
             yield from self.predict_read(chunk, settings)
 
     def predict_read(self, read: Sequence[torch.Tensor | ImageError], settings: Settings) -> list[Instances | ImageError]:
-        """The last step of `predict_each`, for whoever reads photos elsewhere: runs those of one padded size together.
+        """The last step of `predict_each`, for whoever reads images elsewhere: runs those of one padded size together.
 
         Args:
             read: tensors of `maskbridge.adapter.images.read`, or the errors it raised, which come back in their places.
@@ -230,7 +230,7 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def detect(self, features: net.Features, settings: Settings) -> list[Instances]:
-        """The objects of encoded photos: box head, selection, and (where wanted) the mask head for what is kept."""
+        """The objects of encoded images: box head, selection, and (where wanted) the mask head for what is kept."""
         found = net.detect(
             self.network,
             features,
@@ -239,29 +239,29 @@ class MaskRCNN:
             max_detections=settings.max_detections,
             autocast=self._autocast,
         )
-        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(photo.scores) for photo in found]
+        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(image.scores) for image in found]
         if settings.masks:
-            input_boxes, labels = [photo.input_boxes for photo in found], [photo.labels for photo in found]
+            input_boxes, labels = [image.input_boxes for image in found], [image.labels for image in found]
             made = net.segment(self.network, features, input_boxes, labels, self._autocast)
             masks = [
-                tuple(paste(probabilities, photo.boxes, size, settings.mask_threshold))
-                for photo, probabilities, size in zip(found, made, features.sizes)
+                tuple(paste(probabilities, image.boxes, size, settings.mask_threshold))
+                for image, probabilities, size in zip(found, made, features.sizes)
             ]
         return [
             Instances(
                 size=size,
-                boxes=photo.boxes.cpu().numpy(),
-                labels=photo.labels.cpu().numpy(),
+                boxes=image.boxes.cpu().numpy(),
+                labels=image.labels.cpu().numpy(),
                 class_names=self.class_names,
                 masks=crops,
-                scores=photo.scores.cpu().numpy(),
+                scores=image.scores.cpu().numpy(),
             )
-            for photo, crops, size in zip(found, masks, features.sizes)
+            for image, crops, size in zip(found, masks, features.sizes)
         ]
 
     def segment_boxes(
         self,
-        image: Photo | net.Features,
+        image: ImageInput | net.Features,
         boxes: np.ndarray | Sequence[Sequence[float]],
         labels: Sequence[str | int | None] | None = None,
         *,
@@ -271,8 +271,8 @@ class MaskRCNN:
         """Masks for boxes that somebody already has, from the same features and mask head as `predict`.
 
         Args:
-            image: a photo, or its features (`encode` of one), to segment boxes again and again without the trunk.
-            boxes: [N, 4], xyxy, in pixels of the photo; what lies outside of it is cut for the network.
+            image: an image, or its features (`encode` of one), to segment boxes again and again without the trunk.
+            boxes: [N, 4], xyxy, in pixels of the image; what lies outside of it is cut for the network.
             labels: for each box a class name, a label, or None; all None by default. Where it is None the box head
                 chooses the class.
             mask_threshold: pixels with a probability of at least this are in a mask.
@@ -283,23 +283,23 @@ class MaskRCNN:
             labels; for a label that was given, how much the network agrees.
 
         Raises:
-            ImageError: the photo cannot be used.
-            SettingsError: a box is not four finite numbers with a positive size inside the photo, or a label is unknown.
+            ImageError: the image cannot be used.
+            SettingsError: a box is not four finite numbers with a positive size inside the image, or a label is unknown.
         """
         settings = self.settings(mask_threshold=mask_threshold, classes=classes)
         features = image if isinstance(image, net.Features) else self.encode([image_reading.read(image)])
         given = checked_boxes(boxes, features.sizes[0])
         fixed = torch.tensor(checked_labels(labels, self.class_names, len(given)), dtype=torch.int64)
         with torch.inference_mode():
-            in_photo = torch.from_numpy(given).to(self.device)
-            in_input = net.to_input(_clipped(in_photo, features.sizes[0]), features, 0)
+            in_image = torch.from_numpy(given).to(self.device)
+            in_input = net.to_input(_clipped(in_image, features.sizes[0]), features, 0)
             probabilities = net.classify(self.network, features, [in_input], self._autocast)[0]
             allowed = torch.tensor(settings.classes, device=self.device)
             chosen = torch.where(allowed, probabilities, -1.0).argmax(dim=1)
             fixed = fixed.to(self.device)
             final = torch.where(fixed > 0, fixed, chosen)
             masks = net.segment(self.network, features, [in_input], [final], self._autocast)[0]
-            crops = paste(masks, _clipped(in_photo, features.sizes[0]), features.sizes[0], mask_threshold)
+            crops = paste(masks, _clipped(in_image, features.sizes[0]), features.sizes[0], mask_threshold)
             scores = probabilities[torch.arange(len(final), device=self.device), final]
         return Instances(
             size=features.sizes[0],

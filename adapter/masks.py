@@ -1,26 +1,20 @@
-"""Masks as crops: a small bool array and its place in the photo, never a full frame for each object."""
+"""Masks as crops: a small bool array and its place in the image, never a full frame for each object."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
-
-PADDING = 1
-"""Pixels of padding around a 28 x 28 mask when it is pasted: torchvision's ``paste_masks_in_image`` default."""
 
 
 @dataclass(frozen=True, eq=False)
 class MaskCrop:
-    """The mask of one object: the window of the photo that holds it.
+    """The mask of one object: the window of the image that holds it.
 
     Attributes:
-        x: column of the photo at which the window begins, 0 or more.
-        y: row of the photo at which the window begins, 0 or more.
-        pixels: bool [h, w], True on the object. Either side may be 0 (nothing of the object is in the photo).
+        x: column of the image at which the window begins, 0 or more.
+        y: row of the image at which the window begins, 0 or more.
+        pixels: bool [h, w], True on the object. Either side may be 0 (nothing of the object is in the image).
     """
 
     x: int
@@ -32,7 +26,7 @@ class MaskCrop:
         return self.window(0, 0, size[1], size[0])
 
     def window(self, x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
-        """The mask in another window of the photo: bool [y2 - y1, x2 - x1], False where this crop says nothing.
+        """The mask in another window of the image: bool [y2 - y1, x2 - x1], False where this crop says nothing.
 
         Example:
             >>> MaskCrop(x=1, y=0, pixels=np.ones((1, 2), dtype=bool)).window(0, 0, 2, 1)
@@ -43,7 +37,7 @@ class MaskCrop:
         return window
 
     def write_into(self, window: np.ndarray, x1: int = 0, y1: int = 0) -> None:
-        """Writes the mask's window into an array of any dtype that stands for the photo from column x1 and row y1 on."""
+        """Writes the mask's window into an array of any dtype that stands for the image from column x1 and row y1 on."""
         x2, y2 = x1 + window.shape[1], y1 + window.shape[0]
         height, width = self.pixels.shape
         left, right = max(x1, self.x), min(x2, self.x + width)
@@ -98,50 +92,3 @@ class MaskCrop:
 def crop_of_frame(frame: np.ndarray) -> MaskCrop:
     """The trimmed crop of a full-frame mask ([H, W], true or non-zero on the object)."""
     return MaskCrop(0, 0, np.asarray(frame) != 0).trimmed()
-
-
-@torch.inference_mode()
-def paste(probabilities: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], threshold: float) -> list[MaskCrop]:
-    """Pastes mask probabilities into box-sized crops and cuts them at a threshold.
-
-    The rule is torchvision's (``paste_masks_in_image``): the mask is padded by one, the box grown by the same ratio and
-    truncated to whole pixels, the mask resized to it bilinearly, then compared with ``>=``. Every pixel of a photo equals
-    torchvision's pasted frame at that threshold, bit for bit; what is outside the crop is below any threshold above 0.
-
-    Args:
-        probabilities: float [N, M, M] in 0..1, on any device.
-        boxes: float [N, 4], xyxy, in pixels of the photo.
-        size: (H, W) of the photo.
-        threshold: in 0..1; a pixel belongs to the object where its probability is at least this.
-
-    Returns:
-        N crops; a crop is the pasted window clipped to the photo.
-    """
-    if not len(boxes):
-        return []
-    padded, scale = expand_masks(probabilities.float()[:, None], padding=PADDING)
-    windows = expand_boxes(boxes.float(), scale).to(torch.int64).tolist()
-    pieces = [_paste_one(mask, window, size, threshold) for mask, window in zip(padded, windows)]
-    if probabilities.device.type == "cpu":
-        return [MaskCrop(x, y, pixels.numpy()) for x, y, pixels in pieces]
-    return _fetched(pieces)
-
-
-def _fetched(pieces: list[tuple[int, int, torch.Tensor]]) -> list[MaskCrop]:
-    """Crops from a GPU, all in one copy."""
-    flat = torch.cat([pixels.flatten() for _, _, pixels in pieces]).cpu().numpy()
-    parts = np.split(flat, np.cumsum([pixels.numel() for _, _, pixels in pieces])[:-1])
-    return [MaskCrop(x, y, part.reshape(pixels.shape)) for (x, y, pixels), part in zip(pieces, parts)]
-
-
-def _paste_one(
-    mask: torch.Tensor, window: list[int], size: tuple[int, int], threshold: float
-) -> tuple[int, int, torch.Tensor]:
-    x1, y1, x2, y2 = window
-    width, height = max(x2 - x1 + 1, 1), max(y2 - y1 + 1, 1)
-    left, right = max(x1, 0), min(x2 + 1, size[1])
-    top, bottom = max(y1, 0), min(y2 + 1, size[0])
-    if left >= right or top >= bottom:
-        return min(left, size[1]), min(top, size[0]), torch.zeros((0, 0), dtype=torch.bool, device=mask.device)
-    resized = F.interpolate(mask[None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
-    return left, top, resized[top - y1 : bottom - y1, left - x1 : right - x1] >= threshold

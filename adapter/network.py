@@ -1,7 +1,7 @@
 """The three steps through the network. None changes it, so threads can share it.
 
 Each repeats what torchvision's ``GeneralizedRCNN.forward`` does in evaluation mode, with its own parts, cut where a request
-has settings: ``encode`` (photo to features and proposals), ``detect`` (boxes, labels, scores), ``segment`` (28 x 28 masks).
+has settings: ``encode`` (image to features and proposals), ``detect`` (boxes, labels, scores), ``segment`` (28 x 28 masks).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Features:
-    """What the trunk makes of photos of one padded shape; all that the heads need.
+    """What the trunk makes of images of one padded shape; all that the heads need.
 
     Attributes:
         levels: float [B, C, h, w] by level name, as the heads pool them.
         proposals: B tensors of float [P, 4], xyxy, in pixels of the network's input.
-        input_sizes: B sizes (h, w) of the photos in the network's input, without padding.
-        sizes: B sizes (H, W) of the photos.
+        input_sizes: B sizes (h, w) of the images in the network's input, without padding.
+        sizes: B sizes (H, W) of the images.
     """
 
     levels: dict[str, torch.Tensor]
@@ -51,7 +51,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes of one photo: ``boxes`` float [N, 4] in pixels of the photo, ``input_boxes`` the same in pixels of the
+    """Boxes of one image: ``boxes`` float [N, 4] in pixels of the image, ``input_boxes`` the same in pixels of the
     network's input, ``labels`` int64 [N], ``scores`` float [N] falling."""
 
     boxes: torch.Tensor
@@ -61,7 +61,7 @@ class Detections:
 
 
 def input_size(network: MaskRCNN, size: Size) -> Size:
-    """The (h, w) that a photo of ``size`` is resized to: torchvision's rule, but never less than a pixel."""
+    """The (h, w) that an image of ``size`` is resized to: torchvision's rule, but never less than a pixel."""
     transform = network.transform
     if transform.fixed_size is not None:
         return transform.fixed_size[1], transform.fixed_size[0]
@@ -70,7 +70,7 @@ def input_size(network: MaskRCNN, size: Size) -> Size:
 
 
 def padded_size(network: MaskRCNN, size: Size) -> Size:
-    """The (h, w) of the network's input for a photo of ``size``; only photos of one padded size share a batch."""
+    """The (h, w) of the network's input for an image of ``size``; only images of one padded size share a batch."""
     step = network.transform.size_divisible
     height, width = input_size(network, size)
     return -(-height // step) * step, -(-width // step) * step
@@ -111,7 +111,7 @@ def detect(
         features: of `encode`.
         score_threshold: detections with a score above it are kept.
         classes: bool [num_classes], False for classes whose scores count as 0; None for all.
-        max_detections: most detections for a photo.
+        max_detections: most detections for an image.
         autocast: the dtype of the head's arithmetic, None for float32.
     """
     scores, deltas = _box_head(network, features, features.proposals, autocast)
@@ -126,7 +126,7 @@ def detect(
 def classify(
     network: MaskRCNN, features: Features, input_boxes: Sequence[torch.Tensor], autocast: torch.dtype | None = None
 ) -> list[torch.Tensor]:
-    """The box head's class probabilities for given boxes: for each photo float [N, num_classes]."""
+    """The box head's class probabilities for given boxes: for each image float [N, num_classes]."""
     scores, _ = _box_head(network, features, list(input_boxes), autocast)
     return list(torch.split(scores, [len(boxes) for boxes in input_boxes]))
 
@@ -138,7 +138,7 @@ def segment(
     labels: Sequence[torch.Tensor],
     autocast: torch.dtype | None = None,
 ) -> list[torch.Tensor]:
-    """The mask head for given boxes (in pixels of the input) and labels: for each photo float [N, 28, 28] in 0..1."""
+    """The mask head for given boxes (in pixels of the input) and labels: for each image float [N, 28, 28] in 0..1."""
     heads, counts = network.roi_heads, [len(boxes) for boxes in input_boxes]
     device = features.device
     if not sum(counts):
@@ -150,13 +150,13 @@ def segment(
     return list(torch.split(chosen.float().sigmoid(), counts))
 
 
-def to_input(boxes: torch.Tensor, features: Features, photo: int) -> torch.Tensor:
-    """Boxes in pixels of a photo, as boxes in pixels of the network's input."""
-    return resize_boxes(boxes, list(features.sizes[photo]), list(features.input_sizes[photo]))
+def to_input(boxes: torch.Tensor, features: Features, image: int) -> torch.Tensor:
+    """Boxes in pixels of an image, as boxes in pixels of the network's input."""
+    return resize_boxes(boxes, list(features.sizes[image]), list(features.input_sizes[image]))
 
 
 def _resized(network: MaskRCNN, image: torch.Tensor, size: Size) -> torch.Tensor:
-    """torchvision's normalisation and resizing of one photo, in the place of its float copy."""
+    """torchvision's normalization and resizing of one image, in the place of its float copy."""
     transform = network.transform
     mean, std = (
         torch.tensor(values, device=image.device)[:, None, None] for values in (transform.image_mean, transform.image_std)
@@ -202,11 +202,11 @@ def _pooled(pool: MultiScaleRoIAlign, features: Features, boxes: list[torch.Tens
         return pool(features.levels, boxes, features.input_sizes)
 
     @torch.inference_mode()
-    def pool_part(photo: int, part: torch.Tensor) -> torch.Tensor:
-        only = [part if place == photo else part[:0] for place in range(len(boxes))]
+    def pool_part(image: int, part: torch.Tensor) -> torch.Tensor:
+        only = [part if place == image else part[:0] for place in range(len(boxes))]
         return pool(features.levels, only, features.input_sizes)
 
-    parts = [(photo, part) for photo, of_photo in enumerate(boxes) for part in of_photo.chunk(threads)]
+    parts = [(image, part) for image, of_image in enumerate(boxes) for part in of_image.chunk(threads)]
     with ThreadPoolExecutor(threads) as workers:
         return torch.cat(list(workers.map(pool_part, *zip(*parts))))
 
@@ -232,8 +232,8 @@ def _select(
     boxes, scores, labels = boxes[large], scores[large], labels[large]
     best = box_ops.batched_nms(boxes, scores, labels, network.roi_heads.nms_thresh)[:max_detections]
     boxes = boxes[best]
-    in_photo = resize_boxes(boxes, list(input_size), list(size))
-    return Detections(in_photo, boxes, labels[best], scores[best])
+    in_image = resize_boxes(boxes, list(input_size), list(size))
+    return Detections(in_image, boxes, labels[best], scores[best])
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ def to_polygons(
 ) -> list[np.ndarray]:
     """The outlines of a mask: one polygon for each of its connected parts, largest first.
 
-    Polygons run along the edges of the pixels (a one-pixel mask is a square of side 1), not through their centres as
+    Polygons run along the edges of the pixels (a one-pixel mask is a square of side 1), not through their centers as
     OpenCV's contours do. Holes are filled, since a polygon has none. Each is simplified (Douglas-Peucker) to at most
     ``max_points`` points, but never below ``min_iou`` with its part, holes filled: the IoU wins over the budget, so
     ``max_points=0`` gives the fewest points found with that IoU.
@@ -27,11 +27,11 @@ def to_polygons(
     Args:
         crop: the mask.
         max_points: the most points a polygon should have.
-        min_iou: the least IoU of a polygon with its part, in 0..1, as COCO's rasteriser measures it.
+        min_iou: the least IoU of a polygon with its part, in 0..1, as COCO's rasterizer measures it.
         min_area: parts with fewer pixels, holes filled, are left out.
 
     Returns:
-        float64 [K, 2] arrays of points (x, y), in pixels of the photo, without repeating the first point.
+        float64 [K, 2] arrays of points (x, y), in pixels of the image, without repeating the first point.
 
     Example:
         >>> to_polygons(MaskCrop(10, 20, np.ones((2, 3), dtype=bool)))[0].tolist()
@@ -47,7 +47,7 @@ def to_polygons(
 
 
 def from_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> MaskCrop:
-    """The mask of one object drawn as polygons ([K, 2] points xy, in pixels), by COCO's rasteriser, clipped to ``size``.
+    """The mask of one object drawn as polygons ([K, 2] points xy, in pixels), by COCO's rasterizer, clipped to ``size``.
 
     Raises:
         AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
@@ -76,7 +76,7 @@ def _filled_parts(pixels: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
 def _outline(part: np.ndarray) -> np.ndarray:
     """The edge of a connected part, in half pixels: int32 [K, 1, 2].
 
-    The mask is drawn at twice its size plus one, so that OpenCV's contour through the centres of the outermost small
+    The mask is drawn at twice its size plus one, so that OpenCV's contour through the centers of the outermost small
     pixels runs along the edges of the large ones.
     """
     doubled = cv2.resize(part.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from maskbridge.adapter.errors import SettingsError, nearest
 
@@ -22,7 +21,7 @@ class Settings:
         confidence_threshold: objects with a score above it are found, 0 to 1.
         mask_threshold: pixels with a probability of at least this are in a mask, 0 to 1.
         classes: for each label whether it may be found.
-        max_detections: most objects in a photo.
+        max_detections: most objects in an image.
         masks: whether masks are made; without them the mask head is not run.
     """
 
@@ -81,7 +80,7 @@ def checked_labels(labels: Sequence[str | int | None] | None, class_names: Seque
 
 
 def checked_boxes(boxes: np.ndarray | Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
-    """Boxes (xyxy, in pixels) as float32 [N, 4]; each has some area inside the photo of ``size`` (H, W)."""
+    """Boxes (xyxy, in pixels) as float32 [N, 4]; each has some area inside the image of ``size`` (H, W)."""
     try:
         array = np.array(boxes, dtype=np.float32).reshape(-1, 4) if len(boxes) else np.zeros((0, 4), np.float32)
     except (TypeError, ValueError):
@@ -92,27 +91,7 @@ def checked_boxes(boxes: np.ndarray | Sequence[Sequence[float]], size: tuple[int
             raise SettingsError(f"box {index} has a coordinate that is no finite number: {array[index].tolist()}")
         if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
             raise SettingsError(
-                f"box {index} {array[index].tolist()} has no area inside the photo of {width} x {height} pixels "
+                f"box {index} {array[index].tolist()} has no area inside the image of {width} x {height} pixels "
                 "(boxes are x1, y1, x2, y2)"
             )
     return array
-
-
-def checked_device(device: str | torch.device | None) -> torch.device:
-    """The device to work on: the one given, if it can be used; by default a GPU where there is one."""
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return found
-
-
-def checked_autocast(name: str | None) -> torch.dtype | None:
-    """The dtype of autocast by name, None for none."""
-    dtypes = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name is not None and name not in dtypes:
-        raise SettingsError(f"autocast is 'bfloat16', 'float16' or None, not {name!r}")
-    return None if name is None else dtypes[name]

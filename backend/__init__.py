@@ -11,6 +11,6 @@ def __getattr__(name: str) -> Any:
     # label-studio-ml is wanted by those who deploy with it only.
     if name != "MaskRCNNBackend":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from maskbridge.backend.model import MaskRCNNBackend
+    from maskbridge.backend.ml_backend import MaskRCNNBackend
 
     return MaskRCNNBackend

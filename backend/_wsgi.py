@@ -13,8 +13,8 @@ import sys
 def main() -> None:
     """Serves as `maskbridge serve` does, with the options that label-studio-ml passes on."""
     from maskbridge.adapter.errors import MaskbridgeError
-    from maskbridge.backend.server import serve
     from maskbridge.backend.settings import server_settings
+    from maskbridge.backend.web.serving import serve
 
     parser = argparse.ArgumentParser(description="maskbridge's backend for Label Studio")
     parser.add_argument("-p", "--port", type=int)
@@ -33,12 +33,12 @@ def __getattr__(name: str) -> object:
     # ``app`` is made when a server asks for it: importing this module starts nothing.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from maskbridge.backend import log
-    from maskbridge.backend.server import secrets_of, start_app
     from maskbridge.backend.settings import server_settings
+    from maskbridge.backend.web import logging_setup
+    from maskbridge.backend.web.serving import secrets_of, start_app
 
     settings = server_settings()
-    log.configure(settings.log_level, secrets_of(settings))
+    logging_setup.configure(settings.log_level, secrets_of(settings))
     globals()["app"] = start_app(settings)
     return globals()["app"]
 

@@ -1,33 +1,9 @@
-"""Why a task has no prediction: an error for people, and a word for the metrics."""
+"""What the server refuses to do, as errors for people."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from maskbridge.adapter.errors import MaskbridgeError
-
-Kind = Literal[
-    "task",  # its data does not say a photo that can be asked for
-    "address",  # refused: a private address, another scheme, a path that is no photo's
-    "not_found",
-    "http",  # another answer than the photo
-    "login",  # Label Studio wants a token
-    "timeout",
-    "connection",
-    "too_large",
-    "image",  # the bytes are no photo
-    "model",  # the model could not do it
-    "queue_full",
-]
-
-
-class PhotoError(MaskbridgeError):
-    """A photo of a task cannot be had or used. ``kind`` says why in a word."""
-
-    def __init__(self, kind: Kind, reason: str) -> None:
-        super().__init__(reason)
-        self.kind = kind
 
 
 class TrainingRefusedError(MaskbridgeError):
-    """A training cannot begin now."""
+    """A training run cannot start now."""

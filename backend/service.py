@@ -7,18 +7,17 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskbridge.adapter.library import folder
-from maskbridge.backend.clicks import Clicks
-from maskbridge.backend.errors import PhotoError
-from maskbridge.backend.fetching import make_fetcher
-from maskbridge.backend.label_studio import LabelStudio
-from maskbridge.backend.metrics import Metrics
-from maskbridge.backend.predictor import Predictor
-from maskbridge.backend.serving_model import load, load_file
-from maskbridge.backend.serving_models import ServingModels
+from maskbridge.adapter.weights.catalog import weights_folder
+from maskbridge.backend.inference.interactive import InteractivePredictor
+from maskbridge.backend.inference.predictor import Predictor
+from maskbridge.backend.inference.registry import ModelRegistry, load
 from maskbridge.backend.settings import ServerSettings
-from maskbridge.backend.training import Trainer
-from maskbridge.backend.versions import Version, version_of
+from maskbridge.backend.training.trainer import Trainer
+from maskbridge.backend.training.versions import Version, version_of
+from maskbridge.backend.web.metrics import Metrics
+from maskbridge.labelstudio.client import LabelStudio
+from maskbridge.labelstudio.errors import TaskImageError
+from maskbridge.labelstudio.images.fetching import make_fetcher
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +27,8 @@ class Service:
     """The parts that answer; `start_service` makes them."""
 
     predictor: Predictor
-    clicks: Clicks
-    models: ServingModels
+    interactive: InteractivePredictor
+    registry: ModelRegistry
     trainer: Trainer
 
 
@@ -42,25 +41,25 @@ def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
     """
     label_studio = LabelStudio(settings.label_studio_url, settings.token())
     threading.Thread(target=_check_token, args=[label_studio], daemon=True).start()
-    fetcher = make_fetcher(settings, label_studio)
+    fetcher = make_fetcher(settings, label_studio, connections=settings.fetch_threads + settings.requests_at_once)
     own = load(settings)
-    models = ServingModels(own, lambda file: load_file(file, settings), pinned=_trained_version(settings))
-    predictor = Predictor(settings, models, fetcher, metrics)
+    registry = ModelRegistry(own, lambda file: load(settings, file), pinned=_trained_version(settings))
+    predictor = Predictor(settings, registry, fetcher, metrics)
     predictor.start()
     metrics.serving(own.version, lambda: len(predictor))
     log.info("ready: %s on %s", own.version, own.model.device)
-    return Service(predictor, Clicks(predictor), models, Trainer(settings, models, metrics))
+    return Service(predictor, InteractivePredictor(predictor), registry, Trainer(settings, registry, metrics))
 
 
 def _trained_version(settings: ServerSettings) -> Version | None:
     """The version that the settings' weights are, if they were trained from a project: that project then uses it."""
-    paths = (Path(settings.weights), folder() / settings.weights)
+    paths = (Path(settings.weights), weights_folder() / settings.weights)
     return next((found for path in paths if path.is_file() and (found := version_of(path)) is not None), None)
 
 
 def _check_token(label_studio: LabelStudio) -> None:
-    """Says at the start what would else be said with the first photo, which then does not wait for the SDK's import."""
+    """Says at the start what would else be said with the first image, which then does not wait for the SDK's import."""
     try:
         label_studio.authorization()
-    except PhotoError as error:
+    except TaskImageError as error:
         log.warning("%s", error)

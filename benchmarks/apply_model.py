@@ -1,8 +1,8 @@
-"""maskbridge against FiftyOne's own Mask R-CNN: photos per second and peak memory of ``dataset.apply_model``.
+"""maskbridge against FiftyOne's own Mask R-CNN: images per second and peak memory of ``dataset.apply_model``.
 
     uv run python benchmarks/apply_model.py [--rounds 3] [--markdown FILE]
 
-The same network values, the same photos, the same objects kept: about 10 a photo above the threshold, out of 100 that the
+The same network values, the same images, the same objects kept: about 10 an image above the threshold, out of 100 that the
 network proposes. The peer is FiftyOne's ``TorchImageModel`` with its ``InstanceSegmenterOutputProcessor``, as its model zoo
 ships ``mask-rcnn-resnet50-fpn-coco-torch``. Each measurement is a process of its own (so peak memory is its own); the two
 alternate, and medians and ranges over the rounds are printed. The values are random with a seed, so nothing is downloaded.
@@ -29,7 +29,7 @@ KEPT = 10
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "coco-mini" / "images"
 
 
-def make_photos(folder: Path) -> None:
+def make_images(folder: Path) -> None:
     from PIL import Image
 
     sources = sorted(SHARED.glob("*.jpg"))
@@ -40,18 +40,18 @@ def make_photos(folder: Path) -> None:
     for name, (size, count) in SIZES.items():
         (folder / name).mkdir()
         for index in range(count):
-            photo = Image.open(sources[index % len(sources)]).convert("RGB").resize(size, Image.Resampling.BICUBIC)
-            photo.save(folder / name / f"{index:02}.jpg", quality=92)
+            image = Image.open(sources[index % len(sources)]).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+            image.save(folder / name / f"{index:02}.jpg", quality=92)
 
 
-def threshold_for(photos: list[Path]) -> float:
-    """The confidence threshold that leaves about `KEPT` objects a photo."""
+def threshold_for(images: list[Path]) -> float:
+    """The confidence threshold that leaves about `KEPT` objects an image."""
     from seeded import LARGE, seeded
 
     scores: list[float] = []
-    for found in seeded(BUILDER, anchors=LARGE, frozen=True).predict(photos):
+    for found in seeded(BUILDER, anchors=LARGE, frozen=True).predict(images):
         scores += found.scores.tolist()  # type: ignore[union-attr]
-    return sorted(scores, reverse=True)[KEPT * len(photos)]
+    return sorted(scores, reverse=True)[KEPT * len(images)]
 
 
 def peer(confidence: float) -> Any:
@@ -78,7 +78,7 @@ def measure(who: str, folder: Path, confidence: float) -> dict[str, float]:
 
     from seeded import LARGE, seeded
 
-    photos = sorted(folder.glob("*.jpg"))
+    images = sorted(folder.glob("*.jpg"))
     seconds = {"network": 0.0, "decoding": 0.0}
     if who == "fiftyone":
         model = peer(confidence)
@@ -88,8 +88,8 @@ def measure(who: str, folder: Path, confidence: float) -> dict[str, float]:
         model = MaskRCNNModel(seeded(BUILDER, anchors=LARGE, frozen=True), confidence_threshold=confidence)
         time_parts(seconds)
     warm, dataset = fo.Dataset(), fo.Dataset()
-    warm.add_samples([fo.Sample(str(photos[0]))])
-    dataset.add_samples([fo.Sample(str(photo)) for photo in photos])
+    warm.add_samples([fo.Sample(str(images[0]))])
+    dataset.add_samples([fo.Sample(str(image)) for image in images])
     options = {
         "label_field": "instances",
         "batch_size": 1,
@@ -107,10 +107,10 @@ def measure(who: str, folder: Path, confidence: float) -> dict[str, float]:
     kept = sum(len(labels.detections) for labels in dataset.values("instances"))
     rest = total - seconds["network"] - seconds["decoding"]
     return {
-        "photos_per_second": len(photos) / total,
+        "images_per_second": len(images) / total,
         "peak_mb": memory("VmHWM"),
         "added_mb": memory("VmHWM") - idle,
-        "kept": kept / len(photos),
+        "kept": kept / len(images),
         "rest_percent": 100 * rest / total if who != "fiftyone" else float("nan"),
         "threads": torch.get_num_threads(),
     }
@@ -123,7 +123,7 @@ def memory(key: str) -> float:
 
 
 def time_parts(seconds: dict[str, float]) -> None:
-    """Adds up the time in the network's three steps and in reading photos; what is left is ours and FiftyOne's."""
+    """Adds up the time in the network's three steps and in reading images; what is left is ours and FiftyOne's."""
     from maskbridge.adapter import images, network
 
     def timed(module: Any, name: str, part: str) -> None:
@@ -147,19 +147,19 @@ def report(results: dict[str, dict[str, list[dict[str, float]]]], threshold: dic
     def cell(rows: list[dict[str, float]], key: str, digits: int) -> str:
         return spread([row[key] for row in rows], digits)
 
-    lines = ["| photos | model | photos per second | peak memory, MB | of it added by applying | objects a photo |"]
+    lines = ["| images | model | images per second | peak memory, MB | of it added by applying | objects an image |"]
     lines.append("|---|---|---|---|---|---|")
     ratios = []
     for size, of in results.items():
         for who, rows in of.items():
             lines.append(
-                f"| {size} | {who} | {cell(rows, 'photos_per_second', 3)} | {cell(rows, 'peak_mb', 0)} | "
+                f"| {size} | {who} | {cell(rows, 'images_per_second', 3)} | {cell(rows, 'peak_mb', 0)} | "
                 f"{cell(rows, 'added_mb', 0)} | "
                 f"{cell(rows, 'kept', 1)} |"
             )
         ours, theirs = of["maskbridge"], of["fiftyone"]
         pairs = list(zip(ours, theirs))
-        speed = [a["photos_per_second"] / b["photos_per_second"] for a, b in pairs]
+        speed = [a["images_per_second"] / b["images_per_second"] for a, b in pairs]
         less = [b["peak_mb"] / a["peak_mb"] for a, b in pairs]
         less_added = [b["added_mb"] / a["added_mb"] for a, b in pairs]
         ratios.append(
@@ -192,7 +192,7 @@ def main() -> None:
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     thresholds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        make_photos(Path(scratch))
+        make_images(Path(scratch))
         environment = os.environ | {
             "FIFTYONE_DATABASE_DIR": f"{scratch}/db",
             "FIFTYONE_DO_NOT_TRACK": "true",

@@ -1,8 +1,8 @@
-"""Boxes, labels, scores and masks against torchvision's own forward, on all photos of coco-mini; an hour on two cores.
+"""Boxes, labels, scores and masks against torchvision's own forward, on all images of coco-mini; an hour on two cores.
 
-    uv run python benchmarks/equality.py [--photos 158] [--builders bundled maskrcnn_resnet50_fpn ...]
+    uv run python benchmarks/equality.py [--images 158] [--builders bundled maskrcnn_resnet50_fpn ...]
 
-Prints for each network how many photos and objects were equal bit for bit; exits with 1 if any was not.
+Prints for each network how many images and objects were equal bit for bit; exits with 1 if any was not.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ NETWORKS = {
 }
 
 
-def differences(model: MaskRCNN, photo: Path) -> tuple[int, list[str]]:
+def differences(model: MaskRCNN, image: Path) -> tuple[int, list[str]]:
     """How many objects were found, and what differs."""
-    found = model.predict(photo)[0]
+    found = model.predict(image)[0]
     with torch.no_grad():
-        expected = model.network([as_float(read(photo))])[0]
+        expected = model.network([as_float(read(image))])[0]
     wrong = [
         name
         for name, value in (("boxes", found.boxes), ("labels", found.labels), ("scores", found.scores))
@@ -46,21 +46,21 @@ def differences(model: MaskRCNN, photo: Path) -> tuple[int, list[str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=int, default=158)
+    parser.add_argument("--images", type=int, default=158)
     parser.add_argument("--builders", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
     arguments = parser.parse_args()
-    photos = sorted(SHARED.glob("*.jpg"))
-    photos = photos[:: max(1, len(photos) // arguments.photos)][: arguments.photos]
+    images = sorted(SHARED.glob("*.jpg"))
+    images = images[:: max(1, len(images) // arguments.images)][: arguments.images]
     failed = False
     for name in arguments.builders:
         model, objects, equal = NETWORKS[name](), 0, 0
-        for photo in track(photos, description=name, transient=True):
-            count, wrong = differences(model, photo)
+        for image in track(images, description=name, transient=True):
+            count, wrong = differences(model, image)
             objects, equal = objects + count, equal + (not wrong)
             if wrong:
-                print(f"{name}: {photo.name}: {', '.join(wrong)} differ")
-        print(f"{name}: {equal} of {len(photos)} photos equal, {objects} objects")
-        failed |= equal < len(photos)
+                print(f"{name}: {image.name}: {', '.join(wrong)} differ")
+        print(f"{name}: {equal} of {len(images)} images equal, {objects} objects")
+        failed |= equal < len(images)
     sys.exit(int(failed))
 
 

@@ -1,7 +1,7 @@
 """The backend against Label Studio's own way, alternating in one run: tasks per second, run lengths, quick routes.
 
-Label Studio's example backends answer one task at a time: fetch the photo, run torchvision's model, paste full frames,
-encode each with ``label_studio_sdk.converter.brush``. Here the same network does the same photos both ways.
+Label Studio's example backends answer one task at a time: fetch the image, run torchvision's model, paste full frames,
+encode each with ``label_studio_sdk.converter.brush``. Here the same network does the same images both ways.
 
     uv run python benchmarks/label_studio.py
 """
@@ -28,13 +28,13 @@ from PIL import Image
 
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.adapter.masks import crop_of_frame
-from maskbridge.backend.tags import TAGS, rle
+from maskbridge.labelstudio.tags import TAGS, rle
 from measured import spread
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from backend_process import start_backend  # noqa: E402
-from photo_server import PhotoServer  # noqa: E402
+from image_server import ImageServer  # noqa: E402
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><BrushLabels name="label" toName="image">'
@@ -48,12 +48,12 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with PhotoServer(photos()) as server:
+    with ImageServer(images()) as server:
         tasks_per_second(server, options.weights, options.tasks, options.rounds)
     encode_times(MaskRCNN(options.weights, progress=False))
 
 
-def photos() -> list[Path]:
+def images() -> list[Path]:
     """coco-mini's, where it is at hand, else those that scikit-image ships."""
     found = sorted((ROOT.parent / "shared" / "coco-mini" / "images").glob("*.jpg"))[:40]
     if found:
@@ -64,14 +64,14 @@ def photos() -> list[Path]:
     return [folder / name for name in ("astronaut.png", "camera.png", "coffee.png", "chelsea.png", "rocket.jpg")]
 
 
-def tasks_per_second(server: PhotoServer, weights: str, count: int, rounds: int) -> None:
+def tasks_per_second(server: ImageServer, weights: str, count: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         backend = start_backend(Path(folder), weights=weights, deadline=900)
         backend.wait_until_ready()
         url, theirs = backend.url, OneByOne(weights)
         found: dict[str, list[float]] = {"ours": [], "theirs": []}
         for turn in range(rounds + 1):
-            tasks = [{"id": n, "data": {"image": f"{server.url}/photo/{n}?turn={turn}"}} for n in range(count)]
+            tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?turn={turn}"}} for n in range(count)]
             for name, answer in (("ours", partial(_post, f"{url}/predict")), ("theirs", theirs.predict)):
                 begin = time.perf_counter()
                 assert len(answer(tasks)) == count
@@ -84,9 +84,9 @@ def tasks_per_second(server: PhotoServer, weights: str, count: int, rounds: int)
         backend.stop()
 
 
-def quick_routes(url: str, server: PhotoServer) -> None:
+def quick_routes(url: str, server: ImageServer) -> None:
     """``/health`` and ``/setup`` while predictions run."""
-    tasks = [{"id": n, "data": {"image": f"{server.url}/photo/{n}?quick"}} for n in range(60)]
+    tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?quick"}} for n in range(60)]
     work = threading.Thread(target=_post, args=(f"{url}/predict", tasks))
     work.start()
     time.sleep(0.5)
@@ -147,9 +147,9 @@ def encode_times(model: MaskRCNN) -> None:
 def _person(model: MaskRCNN) -> np.ndarray:
     import skimage
 
-    with Image.open(Path(skimage.__file__).parent / "data" / "camera.png") as image:
-        photo = image.convert("RGB").resize((1920, 1080))
-    return max(model.predict([photo], confidence_threshold=0.3)[0].frames(), key=np.count_nonzero)
+    with Image.open(Path(skimage.__file__).parent / "data" / "camera.png") as opened:
+        image = opened.convert("RGB").resize((1920, 1080))
+    return max(model.predict([image], confidence_threshold=0.3)[0].frames(), key=np.count_nonzero)
 
 
 def _median(run: Callable[[], Any], times: int = 15) -> float:

@@ -18,8 +18,8 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from backend_process import start_backend
-from label_studio import photos
-from photo_server import PhotoServer
+from image_server import ImageServer
+from label_studio import images
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><{tag} name="label" toName="image">'
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=16)
     options = parser.parse_args()
-    with PhotoServer(photos()) as server, tempfile.TemporaryDirectory() as folder:
+    with ImageServer(images()) as server, tempfile.TemporaryDirectory() as folder:
         backend = start_backend(Path(folder), log_level="warning")
         backend.wait_until_ready()
         worker = psutil.Process(backend.process.pid).children()[0]
@@ -45,7 +45,7 @@ def main() -> None:
             config = CONFIG.format(tag=tag, label=label)
             while time.monotonic() < end:
                 numbers = [number + options.clients * (2 * len(times) + k) for k in range(2)]
-                tasks = [{"id": n, "data": {"image": f"{server.url}/photo/{n}?client={number}"}} for n in numbers]
+                tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?client={number}"}} for n in numbers]
                 begin = time.monotonic()
                 body = {"tasks": tasks, "label_config": config, "project": str(number), "params": {}}
                 answer = httpx.post(f"{backend.url}/predict", json=body, timeout=100)

@@ -1,9 +1,9 @@
-"""Whether training learns: eight photos of coco-mini, seen until the network knows their masks.
+"""Whether training learns: eight images of coco-mini, seen until the network knows their masks.
 
     uv run python benchmarks/overfitting.py [--epochs 120]
 
-The first eight photos of the train split whose objects are all at least 60 pixels wide and high, with all their classes;
-from the bundled weights, without mirroring and scaling. Prints the mask AP50 on the same photos, which should be 0.9 or
+The first eight images of the train split whose objects are all at least 60 pixels wide and high, with all their classes;
+from the bundled weights, without mirroring and scaling. Prints the mask AP50 on the same images, which should be 0.9 or
 more; takes about five minutes on a CPU.
 """
 
@@ -15,19 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskbridge.adapter import MaskRCNN
-from maskbridge.adapter.coco_dataset import read_coco
+from maskbridge.adapter.datasets.coco_dataset import read_coco
+from maskbridge.adapter.datasets.labeled_dataset import LabeledImage
 from maskbridge.adapter.evaluation.measure import evaluate
-from maskbridge.adapter.labelled import LabelledPhoto
-from maskbridge.adapter.steps import finished
+from maskbridge.adapter.long_jobs import run_to_end
 from maskbridge.adapter.training.run import train
 from maskbridge.adapter.training.settings import TrainingSettings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "coco-mini"
 
 
-def is_large(photo: LabelledPhoto) -> bool:
+def is_large(image: LabeledImage) -> bool:
     """Whether it has objects, all of them at least 60 pixels wide and high."""
-    boxes = photo.instances.boxes
+    boxes = image.instances.boxes
     return len(boxes) > 0 and bool((boxes[:, 2:] - boxes[:, :2]).min() >= 60)
 
 
@@ -35,15 +35,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=120)
     arguments = parser.parse_args()
-    labelled = read_coco(SHARED / "instances.json", split="train2017")
-    photos = replace(labelled, photos=tuple(filter(is_large, labelled))[:8], unusable=())
-    names = sorted({name for photo in photos for name in photo.instances.names})
+    labeled = read_coco(SHARED / "instances.json", split="train2017")
+    images = replace(labeled, images=tuple(filter(is_large, labeled))[:8], skipped=())
+    names = sorted({name for image in images for name in image.instances.names})
     settings = TrainingSettings(epochs=arguments.epochs, batch_size=4, learning_rate=1e-3, flip=0, scale_jitter=None)
     with tempfile.TemporaryDirectory() as folder:
         start = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments={"min_size": 224, "max_size": 298}))
-        report = train(start, photos, folder, settings, class_names=names)
-        evaluation = finished(evaluate(MaskRCNN(str(report.last)), photos, class_names=names))
-    print(f"{', '.join(photo.name for photo in photos)}: {evaluation.objects} objects of {len(names)} classes")
+        report = train(start, images, folder, settings, class_names=names)
+        evaluation = run_to_end(evaluate(MaskRCNN(str(report.last)), images, class_names=names))
+    print(f"{', '.join(image.name for image in images)}: {evaluation.objects} objects of {len(names)} classes")
     for kind, scores in evaluation.scores.items():
         print(f"{kind}: AP {scores.numbers['AP']:.3f}, AP50 {scores.numbers['AP50']:.3f}")
 

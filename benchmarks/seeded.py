@@ -11,7 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from maskbridge.adapter import MaskRCNN
 
 LARGE = ((700,), (800,), (1000,), (1200,), (1400,))
-"""Anchor sizes for which the ResNet builders find boxes of a few hundredths of the photo, as objects in photos are."""
+"""Anchor sizes for which the ResNet builders find boxes of a few hundredths of the image, as objects in images are."""
 
 
 def seeded(
@@ -26,7 +26,7 @@ def seeded(
     """A `MaskRCNN` with seeded random values.
 
     The predictors' values are drawn anew with ``spread`` as their deviation: with 0.0005 nothing is found, with 0.02 a
-    photo gives 100 detections with masks of mixed shapes. ``anchors`` are the proposals' sizes, if not torchvision's.
+    image gives 100 detections with masks of mixed shapes. ``anchors`` are the proposals' sizes, if not torchvision's.
     With ``frozen`` the trunk has frozen batch norms, as networks with pretrained weights have.
     """
     torch.manual_seed(seed)

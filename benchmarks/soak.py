@@ -2,7 +2,7 @@
 
     uv run python benchmarks/soak.py [--samples 2000]
 
-Executes the operator over HTTP as the App's page does, with the bundled weights on small photos, and asks the server for
+Executes the operator over HTTP as the App's page does, with the bundled weights on small images, and asks the server for
 its dataset every second meanwhile. Prints the server's memory along the run; exits with 1 if it grew by more than 5 %
 after the first hundred samples.
 """
@@ -94,8 +94,8 @@ def main() -> None:
         f"meanwhile, median {statistics.median(answers):.2f} s, at worst {max(answers):.2f} s"
     )
     session.close()
-    for photo in scratch.glob("*.jpg"):  # the database is still in use
-        photo.unlink()
+    for image in scratch.glob("*.jpg"):  # the database is still in use
+        image.unlink()
     sys.exit(int(grown > 5))
 
 

@@ -1,8 +1,8 @@
-"""maskbridge's training against torchvision's reference loop: photos per second.
+"""maskbridge's training against torchvision's reference loop: images per second.
 
     uv run python benchmarks/training.py [--rounds 3] [--device cuda] [--precisions 32 bf16] [--markdown FILE]
 
-The same network values, photos in the same batches, and mirroring. The peer is the recipe that torchvision publishes
+The same network values, images in the same batches, and mirroring. The peer is the recipe that torchvision publishes
 (references/detection/train.py), written anew: COCO polygons drawn by pycocotools, SGD with momentum after a linear warm-up.
 Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds are printed. What counts
 is the time between the steps of an epoch: reading, forward, backward, optimiser.
@@ -39,17 +39,17 @@ def start_model(builder: str, device: str) -> Any:
     return MaskRCNN(values, device=device, trainable_backbone_layers=3)
 
 
-def chosen_photos(count: int) -> Any:
-    """The first photos of the train split that have labels to train on."""
+def chosen_images(count: int) -> Any:
+    """The first images of the train split that have labels to train on."""
     from dataclasses import replace
 
-    from maskbridge.adapter.coco_dataset import read_coco
-    from maskbridge.adapter.labelled import usable
+    from maskbridge.adapter.datasets.coco_dataset import read_coco
+    from maskbridge.adapter.datasets.labeled_dataset import usable
 
-    labelled = read_coco(SHARED / "instances.json", split="train2017")
-    kept = usable(labelled, labelled.class_names)
-    with_labels = {photo.name for photo in kept if len(photo)}
-    return replace(labelled, photos=tuple(p for p in labelled if p.name in with_labels)[:count], unusable=())
+    labeled = read_coco(SHARED / "instances.json", split="train2017")
+    kept = usable(labeled, labeled.class_names)
+    with_labels = {image.name for image in kept if len(image)}
+    return replace(labeled, images=tuple(p for p in labeled if p.name in with_labels)[:count], skipped=())
 
 
 def settings_of(builder: str, precision: Any) -> Any:
@@ -64,12 +64,12 @@ def ours(builder: str, device: str, precision: Any) -> Iterator[tuple[int, float
     """Epoch and time of each step of `maskbridge.adapter.train`."""
     from maskbridge.adapter.training.run import train
 
-    photos, settings = chosen_photos(BATCH * BUILDERS[builder]), settings_of(builder, precision)
+    images, settings = chosen_images(BATCH * BUILDERS[builder]), settings_of(builder, precision)
     seen: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         train(
             start_model(builder, device),
-            photos,
+            images,
             folder,
             settings,
             progress=False,
@@ -87,16 +87,16 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
     from maskbridge.adapter.training.data import EpochBatches
 
     network = start_model(builder, device).network.to(memory_format=torch.contiguous_format).train()
-    photos = chosen_photos(BATCH * BUILDERS[builder])
+    chosen = chosen_images(BATCH * BUILDERS[builder])
     coco = COCO(str(SHARED / "instances.json"))
     numbers = {image["file_name"]: number for number, image in coco.imgs.items()}
-    dataset = CocoPhotos(coco, [numbers[photo.name] for photo in photos])
+    dataset = CocoImages(coco, [numbers[labeled.name] for labeled in chosen])
     torch.manual_seed(0)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-5, momentum=0.9, weight_decay=1e-4)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.001, total_iters=1000)
     for epoch in range(1, EPOCHS[builder] + 1):
-        batches = EpochBatches(photos, settings_of(builder, precision), lambda epoch=epoch: epoch - 1)
+        batches = EpochBatches(chosen, settings_of(builder, precision), lambda epoch=epoch: epoch - 1)
         places = [[place for _, place in batch] for batch in batches]
         loader: Any = DataLoader(dataset, batch_sampler=places, collate_fn=lambda items: tuple(zip(*items)))
         for images, targets in loader:
@@ -114,8 +114,8 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
             yield epoch, time.perf_counter()
 
 
-class CocoPhotos:
-    """COCO photos and targets as torchvision's recipe makes them: polygons drawn when a photo is read."""
+class CocoImages:
+    """COCO images and targets as torchvision's recipe makes them: polygons drawn when an image is read."""
 
     def __init__(self, coco: Any, numbers: list[int]) -> None:
         self.coco, self.numbers = coco, numbers
@@ -149,7 +149,7 @@ class CocoPhotos:
 
 
 def measure(who: str, builder: str, device: str, precision: str) -> float:
-    """Photos per second between the steps of an epoch, without the first two steps."""
+    """Images per second between the steps of an epoch, without the first two steps."""
     run = ours if who == "maskbridge" else reference
     seen = list(run(builder, device, precision))
     seconds = [end - begin for (one, begin), (other, end) in pairwise(seen[1:]) if one == other]
@@ -171,7 +171,7 @@ def main() -> None:
     from rich.progress import track
 
     lines = [
-        "| network | precision | maskbridge, photos per second | torchvision's recipe | ratio |",
+        "| network | precision | maskbridge, images per second | torchvision's recipe | ratio |",
         "|---|---|---|---|---|",
     ]
     for builder in BUILDERS:

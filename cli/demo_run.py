@@ -14,8 +14,8 @@ from maskbridge.adapter.drawing import draw
 
 DATASET = "maskbridge-demo"
 FIELD = "instances"
-PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "horse.png")
-"""Photos that scikit-image ships, free to use."""
+IMAGES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "horse.png")
+"""Images that scikit-image ships, free to use."""
 PATIENCE = 20.0
 """Seconds that a download of the weights may take before the demo uses the bundled ones."""
 
@@ -36,12 +36,12 @@ def run(out: Path, *, launch: bool = False) -> None:
             f"the demo needs FiftyOne and scikit-image ({error}): pip install 'maskbridge[fiftyone]' scikit-image"
         ) from error
     source = Path(skimage.__file__).parent / "data"
-    photos = out / "photos"
-    photos.mkdir(parents=True, exist_ok=True)
-    for name in PHOTOS:
-        shutil.copyfile(source / name, photos / name)
+    images = out / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    for name in IMAGES:
+        shutil.copyfile(source / name, images / name)
     dataset = fo.Dataset(DATASET, overwrite=True, persistent=True)
-    dataset.add_samples([fo.Sample(str((photos / name).resolve())) for name in PHOTOS], progress=False)
+    dataset.add_samples([fo.Sample(str((images / name).resolve())) for name in IMAGES], progress=False)
     applied = MaskRCNNModel(model, confidence_threshold=0.5)
     dataset.apply_model(applied, label_field=FIELD, batch_size=2, num_workers=0)
     dataset.compute_metadata(progress=False)

@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from maskbridge.cli import options, sources
+from maskbridge.cli import options, places
 
 
 def evaluate(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, curves and the worst photos.")],
-    coco: sources.Coco = None,
-    photos: sources.Photos = None,
-    fiftyone: sources.FiftyOne = None,
-    field: sources.Field = "ground_truth",
-    label_studio: sources.LabelStudioProject = None,
-    label_studio_export: sources.LabelStudioExport = None,
-    split: sources.Split = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, curves and the worst images.")],
+    coco: places.Coco = None,
+    images: places.Images = None,
+    fiftyone: places.FiftyOne = None,
+    field: places.Field = "ground_truth",
+    label_studio: places.LabelStudioProject = None,
+    label_studio_export: places.LabelStudioExport = None,
+    split: places.Split = None,
     predictions: Annotated[
         str | None, typer.Option(help="FiftyOne: measure this field instead of weights; it is written there for its panel.")
     ] = None,
@@ -26,31 +26,31 @@ def evaluate(
     builder: options.Builder = None,
     classes: options.Classes = None,
     device: options.Device = None,
-    worst: Annotated[int, typer.Option(min=0, help="How many of the worst photos are drawn.")] = 12,
+    worst: Annotated[int, typer.Option(min=0, help="How many of the worst images are drawn.")] = 12,
 ) -> None:
-    """Measure by COCO's rules: its twelve numbers for boxes and masks, each class, curves, the worst photos."""
+    """Measure by COCO's rules: its twelve numbers for boxes and masks, each class, curves, the worst images."""
     from maskbridge.adapter.errors import MaskbridgeError
-    from maskbridge.adapter.extras import needed
+    from maskbridge.adapter.optional_dependencies import requires
 
-    source = sources.Source(
-        coco=coco, photos=photos, fiftyone=fiftyone, field=field, label_studio=label_studio, export=label_studio_export
+    source = places.Source(
+        coco=coco, images=images, fiftyone=fiftyone, field=field, label_studio=label_studio, export=label_studio_export
     )
-    with needed("train"):
+    with requires("train"):
         from maskbridge.adapter import MaskRCNN
         from maskbridge.adapter.evaluation.measure import evaluate as of_model
         from maskbridge.adapter.evaluation.report import write_report
         from maskbridge.cli.evaluation_report import print_report
         from maskbridge.cli.progress import with_bar
-    labelled = source.read(split)
+    labeled = source.read(split)
     names = options.names(classes)
     if predictions is None:
-        steps = of_model(MaskRCNN(weights, builder=builder, device=device), labelled, class_names=names)
+        steps = of_model(MaskRCNN(weights, builder=builder, device=device), labeled, class_names=names)
     elif fiftyone is None:
         raise MaskbridgeError("--predictions names a field of a FiftyOne dataset: give --fiftyone too")
     else:
-        from maskbridge.plugin.evaluating import of_field
+        from maskbridge.plugin.evaluation import of_field
 
-        steps = of_field(fiftyone, field, predictions, labelled, split=split, class_names=names)
-    evaluation = with_bar(steps, len(labelled))
-    write_report(evaluation, labelled, out, worst=worst)
-    print_report(evaluation, labelled, out)
+        steps = of_field(fiftyone, field, predictions, labeled, split=split, class_names=names)
+    evaluation = with_bar(steps, len(labeled))
+    write_report(evaluation, labeled, out, worst=worst)
+    print_report(evaluation, labeled, out)

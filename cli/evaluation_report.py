@@ -13,16 +13,16 @@ from maskbridge.adapter.evaluation.report import CURVES, RESULTS, WORST
 from maskbridge.adapter.evaluation.scores import NUMBERS
 
 if TYPE_CHECKING:
+    from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset
     from maskbridge.adapter.evaluation.measure import Evaluation
-    from maskbridge.adapter.labelled import LabelledPhotos
 
 MOST_ROWS = 100
 
 
-def print_report(evaluation: Evaluation, photos: LabelledPhotos, out: Path) -> None:
+def print_report(evaluation: Evaluation, images: LabeledDataset, out: Path) -> None:
     """Prints COCO's numbers, the classes, what could not be measured, and where the pictures are."""
     console = Console(highlight=False)
-    table = Table(f"{len(evaluation.photos)} photos, {evaluation.objects} objects", *evaluation.scores)
+    table = Table(f"{len(evaluation.images)} images, {evaluation.objects} objects", *evaluation.scores)
     for number in NUMBERS:
         table.add_row(number, *(_shown(scores.numbers[number]) for scores in evaluation.scores.values()))
     console.print(table)
@@ -39,9 +39,9 @@ def print_report(evaluation: Evaluation, photos: LabelledPhotos, out: Path) -> N
         console.print(
             f"not measured, since the model does not know them: {', '.join(evaluation.not_measured)}", markup=False
         )
-    for reason, count in photos.reasons().items():
+    for reason, count in images.reasons().items():
         console.print(f"labels left out: {count} x {reason}", markup=False, soft_wrap=True)
-    console.print(f"{RESULTS}, {CURVES} and the worst photos ({WORST}) are in {out}", markup=False, soft_wrap=True)
+    console.print(f"{RESULTS}, {CURVES} and the worst images ({WORST}) are in {out}", markup=False, soft_wrap=True)
 
 
 def _shown(value: float) -> str:

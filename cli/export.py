@@ -17,26 +17,26 @@ def export(
     height: Annotated[
         int | None, typer.Option(help="Of the input, a multiple of 32.  [default: the network's own]")
     ] = None,
-    width: Annotated[int | None, typer.Option(help="Of the input, a multiple of 32.  [default: for photos of 4:3]")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos in an input.")] = 1,
-    photos: Annotated[list[Path] | None, typer.Option(help="Photos to check with; may be given several times.")] = None,
+    width: Annotated[int | None, typer.Option(help="Of the input, a multiple of 32.  [default: for images of 4:3]")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in an input.")] = 1,
+    images: Annotated[list[Path] | None, typer.Option(help="Images to check with; may be given several times.")] = None,
 ) -> None:
     """Write the network as ONNX, for a fixed input; kept only if ONNX Runtime finds what PyTorch finds."""
     from maskbridge.adapter.errors import SettingsError
-    from maskbridge.adapter.extras import needed
+    from maskbridge.adapter.optional_dependencies import requires
 
     if (height is None) != (width is None):
         raise SettingsError("--height and --width are given together or not at all")
-    with needed("onnx"):
+    with requires("onnx"):
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
 
         from maskbridge.adapter import MaskRCNN
-        from maskbridge.adapter.onnx_export import export as run
+        from maskbridge.adapter.export.onnx_export import export as run
     model = MaskRCNN(weights, builder=builder, device="cpu")
     size = None if height is None or width is None else (height, width)
-    check = run(model, out, input_size=size, batch_size=batch_size, photos=photos or [])
+    check = run(model, out, input_size=size, batch_size=batch_size, images=images or [])
     print(
-        f"{out}: checked with {check.objects} objects in {check.photos} photos; ONNX Runtime differs from PyTorch by at "
+        f"{out}: checked with {check.objects} objects in {check.images} images; ONNX Runtime differs from PyTorch by at "
         f"most {check.boxes:.1g} px, {check.scores:.1g} in scores and {check.masks:.2%} of a mask's pixels"
     )

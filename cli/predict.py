@@ -1,4 +1,4 @@
-"""``maskbridge predict``: photos in, annotated pictures and a COCO results file out."""
+"""``maskbridge predict``: images in, annotated pictures and a COCO results file out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maskbridge.cli import options
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.", show_default=False)],
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and predictions.json.")],
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
@@ -19,20 +19,20 @@ def predict(
     mask_threshold: options.MaskThreshold = 0.5,
     classes: options.Classes = None,
     device: options.Device = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Photos run together; 1 on a CPU, 8 on a GPU.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images run together; 1 on a CPU, 8 on a GPU.")] = None,
 ) -> None:
-    """Find objects in photos: annotated PNGs, predictions.json (COCO results) and a table. Run again, it goes on."""
+    """Find objects in images: annotated PNGs, predictions.json (COCO results) and a table. Run again, it goes on."""
     from maskbridge.adapter import MaskRCNN
-    from maskbridge.cli.prediction_run import PredictionRun, find_photos
-    from maskbridge.cli.table import print_report
+    from maskbridge.cli.prediction_report import print_report
+    from maskbridge.cli.prediction_run import PredictionRun, find_images
 
-    photos = find_photos(paths, out)
+    images = find_images(paths, out)
     model = MaskRCNN(weights, builder=builder, device=device)
     settings = model.settings(
         confidence_threshold=confidence, mask_threshold=mask_threshold, classes=options.names(classes)
     )
     run = PredictionRun(model, settings, out)
-    run.predict(photos, batch_size=batch_size)
-    print_report(run, photos)
-    if run.failures(photos):
+    run.predict(images, batch_size=batch_size)
+    print_report(run, images)
+    if run.failures(images):
         raise typer.Exit(2)

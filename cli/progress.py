@@ -1,4 +1,4 @@
-"""A progress bar for long work that tells how many photos are done."""
+"""A progress bar for long work that tells how many images are done."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from maskbridge.adapter.steps import finished
+from maskbridge.adapter.long_jobs import run_to_end
 
 T = TypeVar("T")
 
 
-def with_bar(steps: Generator[int, None, T], total: int, what: str = "photos") -> T:
+def with_bar(steps: Generator[int, None, T], total: int, what: str = "images") -> T:
     """Runs work to its end and returns what it returns; the bar is on standard error.
 
     Args:
@@ -24,4 +24,4 @@ def with_bar(steps: Generator[int, None, T], total: int, what: str = "photos") -
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total)
-        return finished(steps, lambda done: bar.update(task, completed=done))
+        return run_to_end(steps, lambda done: bar.update(task, completed=done))

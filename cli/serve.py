@@ -25,7 +25,7 @@ def serve(
         str | None, typer.Option(help="Label Studio's address.  [default: http://localhost:8080]")
     ] = None,
     allowed_hosts: Annotated[
-        str | None, typer.Option(help="Hosts and networks with private addresses that may be asked for photos.")
+        str | None, typer.Option(help="Hosts and networks with private addresses that may be asked for images.")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  [default: info]")] = None,
 ) -> None:
@@ -39,8 +39,8 @@ def serve(
     try:
         import gunicorn  # noqa: F401 (Windows has none)
 
-        from maskbridge.backend.server import serve as run
         from maskbridge.backend.settings import server_settings
+        from maskbridge.backend.web.serving import serve as run
     except ImportError as error:
         raise MaskbridgeError(
             f"the server needs the package {error.name}: pip install 'maskbridge[labelstudio]' (on Windows: Docker or WSL)"

@@ -7,23 +7,23 @@ from typing import Annotated
 
 import typer
 
-from maskbridge.cli import options, sources
+from maskbridge.cli import options, places
 
 
 def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights, figures and curves.")],
-    coco: sources.Coco = None,
-    photos: sources.Photos = None,
-    fiftyone: sources.FiftyOne = None,
-    field: sources.Field = "ground_truth",
-    label_studio: sources.LabelStudioProject = None,
-    label_studio_export: sources.LabelStudioExport = None,
-    split: sources.Split = None,
+    coco: places.Coco = None,
+    images: places.Images = None,
+    fiftyone: places.FiftyOne = None,
+    field: places.Field = "ground_truth",
+    label_studio: places.LabelStudioProject = None,
+    label_studio_export: places.LabelStudioExport = None,
+    split: places.Split = None,
     validation_split: Annotated[str | None, typer.Option(help="The split to measure with.")] = None,
-    validation_coco: Annotated[Path | None, typer.Option(help="A COCO file of photos to measure with.")] = None,
+    validation_coco: Annotated[Path | None, typer.Option(help="A COCO file of images to measure with.")] = None,
     validation_fraction: Annotated[
         float,
-        typer.Option(min=0, max=0.9, help="Without one of these two: the part of the photos that is kept to measure."),
+        typer.Option(min=0, max=0.9, help="Without one of these two: the part of the images that is kept to measure."),
     ] = 0.1,
     segment_boxes: Annotated[
         bool, typer.Option("--segment-boxes", help="Labels that are boxes only get masks from the weights started from.")
@@ -34,36 +34,36 @@ def train(
         str | None, typer.Option(help="With --weights none: weights of the backbone alone, by name or a .pth file.")
     ] = None,
     classes: options.Classes = None,
-    epochs: Annotated[int, typer.Option(min=1, help="How often all photos are seen.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos in a step.")] = 2,
+    epochs: Annotated[int, typer.Option(min=1, help="How often all images are seen.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 2,
     learning_rate: Annotated[float, typer.Option(help="AdamW's, after the warm-up; it falls along a cosine.")] = 1e-4,
     warmup_steps: Annotated[
         int | None, typer.Option(help="Steps in which it rises.  [default: a tenth, at most 1,000]")
     ] = None,
     trainable_backbone_layers: Annotated[int, typer.Option(min=0, max=5, help="Blocks of the backbone to train.")] = 3,
-    scale_jitter: Annotated[tuple[float, float], typer.Option(help="Least and greatest scale of a photo.")] = (0.75, 1.25),
+    scale_jitter: Annotated[tuple[float, float], typer.Option(help="Least and greatest scale of an image.")] = (0.75, 1.25),
     precision: Annotated[str, typer.Option(help="32, or bf16 or 16 on a GPU.")] = "32",
     device: options.Device = None,
     devices: Annotated[int, typer.Option(min=1, help="GPUs that share the work.")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read photos.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
     """Train on labels of a COCO file, FiftyOne or Label Studio. Run again after an interruption, it goes on."""
-    from maskbridge.adapter.extras import needed
+    from maskbridge.adapter.optional_dependencies import requires
 
-    source = sources.Source(
+    source = places.Source(
         coco=coco,
-        photos=photos,
+        images=images,
         fiftyone=fiftyone,
         field=field,
         label_studio=label_studio,
         export=label_studio_export,
     )
-    with needed("train"):
+    with requires("train"):
         import torch
 
         from maskbridge.adapter import MaskRCNN
-        from maskbridge.adapter.coco_dataset import read_coco
+        from maskbridge.adapter.datasets.coco_dataset import read_coco
         from maskbridge.adapter.errors import SettingsError
         from maskbridge.adapter.training.box_masks import with_masks
         from maskbridge.adapter.training.devices import is_helper
@@ -83,13 +83,13 @@ def train(
         workers=workers,
         seed=seed,
     )
-    labelled = source.read(split)
+    labeled = source.read(split)
     if validation_coco is not None:
         validation = read_coco(validation_coco)
     elif validation_split is not None:
         validation = source.read(validation_split)
     else:
-        labelled, validation = labelled.split(validation_fraction)
+        labeled, validation = labeled.split(validation_fraction)
     class_names = options.names(classes)
     torch.manual_seed(seed)
     scratch = weights.lower() == "none"
@@ -99,14 +99,14 @@ def train(
         None if scratch else weights,
         builder=builder,
         weights_backbone=weights_backbone,
-        class_names=(class_names or labelled.class_names) if scratch else None,
+        class_names=(class_names or labeled.class_names) if scratch else None,
         device=device,
     )
     if segment_boxes:
-        labelled = with_bar(with_masks(labelled, model), len(labelled), "masks for boxes")
+        labeled = with_bar(with_masks(labeled, model), len(labeled), "masks for boxes")
         validation = with_bar(with_masks(validation, model), len(validation), "masks for boxes")
     if not is_helper():
-        print_data(labelled, validation)
-    report = run(model, labelled, out, settings, class_names=class_names, validation=validation or None)
+        print_data(labeled, validation)
+    report = run(model, labeled, out, settings, class_names=class_names, validation=validation or None)
     if not is_helper():
         print_report(report)

@@ -8,20 +8,20 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from maskbridge.adapter.labelled import LabelledPhotos
+    from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset
     from maskbridge.adapter.training.run import TrainingReport
 
 MOST_ROWS = 12
 
 
-def print_data(photos: LabelledPhotos, validation: LabelledPhotos) -> None:
-    """Prints how many photos and objects there are, and which labels could not be read."""
+def print_data(images: LabeledDataset, validation: LabeledDataset) -> None:
+    """Prints how many images and objects there are, and which labels could not be read."""
     console = Console(highlight=False)
-    console.print(f"{len(photos)} photos with {photos.objects} objects to train on, {len(validation)} to measure with")
-    for label in photos.unusable[:MOST_ROWS]:
-        console.print(f"  left out: {label.photo}, {label.label}: {label.reason}", markup=False, soft_wrap=True)
-    if len(photos.unusable) > MOST_ROWS:
-        console.print(f"  … and {len(photos.unusable) - MOST_ROWS} labels more")
+    console.print(f"{len(images)} images with {images.objects} objects to train on, {len(validation)} to measure with")
+    for label in images.skipped[:MOST_ROWS]:
+        console.print(f"  left out: {label.image}, {label.label}: {label.reason}", markup=False, soft_wrap=True)
+    if len(images.skipped) > MOST_ROWS:
+        console.print(f"  … and {len(images.skipped) - MOST_ROWS} labels more")
 
 
 def print_report(report: TrainingReport) -> None:
@@ -35,7 +35,7 @@ def print_report(report: TrainingReport) -> None:
         star = " *" if row["epoch"] == report.best_epoch else ""
         table.add_row(f"{row['epoch']:.0f}{star}", f"{row['loss']:.3f}", *scores)
     console.print(table)
-    reasons = list(report.labels_left_out.items())
+    reasons = list(report.skipped_labels.items())
     for reason, count in reasons[:MOST_ROWS]:
         console.print(f"labels left out: {count} x {reason}", markup=False, soft_wrap=True)
     if len(reasons) > MOST_ROWS:
@@ -45,5 +45,5 @@ def print_report(report: TrainingReport) -> None:
         console.print(f"went on after epoch {report.resumed}")
     console.print(f"the best weights (epoch {report.best_epoch}): {report.best}", markup=False, soft_wrap=True)
     console.print(
-        f"look at them: maskbridge predict PHOTOS --weights {report.best} -o FOLDER", markup=False, soft_wrap=True
+        f"look at them: maskbridge predict IMAGES --weights {report.best} -o FOLDER", markup=False, soft_wrap=True
     )

@@ -17,9 +17,9 @@ Window = tuple[int, int, int, int]
 
 
 def window_of(bounding_box: Sequence[float], size: tuple[int, int]) -> Window:
-    """The window of whole pixels (x1, y1, x2, y2) that FiftyOne reads a relative box as, in a photo of ``size`` (H, W).
+    """The window of whole pixels (x1, y1, x2, y2) that FiftyOne reads a relative box as, in an image of ``size`` (H, W).
 
-    FiftyOne adds the box's width to its left edge, cuts both edges to 0..1, multiplies by the photo's width and truncates
+    FiftyOne adds the box's width to its left edge, cuts both edges to 0..1, multiplies by the image's width and truncates
     (``fiftyone.utils.eta``, ``eta.core.geometry``). A window may be empty.
 
     Example:
@@ -60,7 +60,7 @@ def from_detections(
 
     Args:
         detections: masks may be in the database or on disk, or missing (then the crop is None). None is no objects.
-        size: (H, W) of the photo.
+        size: (H, W) of the image.
         class_names: names by label; labels beyond them are added. By default the names found, background first.
     """
     found = list(getattr(detections, "detections", detections) or ())
@@ -74,7 +74,7 @@ def to_polylines(instances: Instances, **limits: Any) -> fo.Polylines:
     """Instances as FiftyOne's filled polylines, one for each object with a mask that is not empty; holes are filled.
 
     Args:
-        instances: the objects of one photo.
+        instances: the objects of one image.
         **limits: ``max_points``, ``min_iou`` of `maskbridge.adapter.polygons.to_polygons`.
     """
     scale = np.array([instances.size[1], instances.size[0]], dtype=np.float64)

@@ -27,7 +27,7 @@ class ApplyConfig:
 
 @dataclass(frozen=True)
 class Failure:
-    """A photo that could not be used: its sample's id, its path, and why."""
+    """An image that could not be used: its sample's id, its path, and why."""
 
     sample_id: str | None
     path: str | None
@@ -35,7 +35,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class LoadedPhoto:
+class LoadedImage:
     """What the data loader's workers hand over: an image, or why there is none."""
 
     sample_id: str | None
@@ -43,40 +43,40 @@ class LoadedPhoto:
     image: torch.Tensor | ImageError = field(repr=False)
 
 
-class PhotoGetItem(fout.GetItem):
-    """Reads a sample's photo in a data-loader worker; a bad photo is a value, so that the rest of its batch goes on."""
+class ImageGetItem(fout.GetItem):
+    """Reads a sample's image in a data-loader worker; a bad image is a value, so that the rest of its batch goes on."""
 
     @property
     def required_keys(self) -> list[str]:
         return ["id", "filepath"]
 
-    def __call__(self, d: Mapping[str, Any]) -> LoadedPhoto:
+    def __call__(self, d: Mapping[str, Any]) -> LoadedImage:
         path = d["filepath"]
         try:
-            return LoadedPhoto(d["id"], path, image_reading.read(path))
+            return LoadedImage(d["id"], path, image_reading.read(path))
         except ImageError as error:
-            return LoadedPhoto(d["id"], path, error)
+            return LoadedImage(d["id"], path, error)
 
 
 class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
     """`maskbridge.adapter.MaskRCNN` for FiftyOne: ``dataset.apply_model(MaskRCNNModel(), label_field="instances")``.
 
-    Photos of any sizes share a batch, a bad one does not take its batch with it, and thresholds and classes given to
-    ``apply_model`` (``confidence_thresh``, ``classes``) act before masks are made. Photos without objects get an empty
-    ``Detections``; photos that failed get nothing and are listed in ``failures``.
+    Images of any sizes share a batch, a bad one does not take its batch with it, and thresholds and classes given to
+    ``apply_model`` (``confidence_thresh``, ``classes``) act before masks are made. Images without objects get an empty
+    ``Detections``; images that failed get nothing and are listed in ``failures``.
 
     Args:
         model: a `MaskRCNN`, or weights for one (see there).
         confidence_threshold: objects with a score above it are found, if ``apply_model`` gives none.
         mask_threshold: pixels with a probability of at least this are in a mask.
         classes: names of the classes to look for, if ``apply_model`` gives none; by default all.
-        max_detections: most objects in a photo; by default the model's own (100).
-        on_error: ``"skip"`` goes on after a bad photo; ``"raise"`` raises its `ImageError`, which ``apply_model`` passes
+        max_detections: most objects in an image; by default the model's own (100).
+        on_error: ``"skip"`` goes on after a bad image; ``"raise"`` raises its `ImageError`, which ``apply_model`` passes
             on with ``skip_failures=False``.
         **arguments: for `MaskRCNN`, where weights are given: ``device``, ``builder``, ….
 
     Attributes:
-        failures: the photos that failed since the model was last entered (each ``apply_model`` begins anew).
+        failures: the images that failed since the model was last entered (each ``apply_model`` begins anew).
 
     Example:
         >>> model = MaskRCNNModel("bundled", confidence_threshold=0.5)
@@ -145,36 +145,36 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
         return True
 
     @staticmethod
-    def collate_fn(batch: list[LoadedPhoto]) -> list[LoadedPhoto]:
+    def collate_fn(batch: list[LoadedImage]) -> list[LoadedImage]:
         return batch
 
     @property
     def _using_gpu(self) -> bool:  # FiftyOne asks for it where pin_memory is given
         return self.model.device.type == "cuda"
 
-    def build_get_item(self, field_mapping: Mapping[str, str] | None = None) -> PhotoGetItem:
-        return PhotoGetItem(field_mapping=field_mapping)
+    def build_get_item(self, field_mapping: Mapping[str, str] | None = None) -> ImageGetItem:
+        return ImageGetItem(field_mapping=field_mapping)
 
     def predict(self, arg: Any) -> fo.Detections | None:
-        """The detections of one photo: a loaded one, or whatever `maskbridge.adapter.images.read` takes."""
+        """The detections of one image: a loaded one, or whatever `maskbridge.adapter.images.read` takes."""
         return self.predict_all([arg])[0]
 
     def predict_all(self, args: Sequence[Any]) -> list[fo.Detections | None]:
-        """The detections of a batch, None for a photo that failed."""
+        """The detections of a batch, None for an image that failed."""
         return [None if found is None else to_detections(found) for found in self.predict_instances(args)]
 
     def predict_instances(self, args: Sequence[Any]) -> list[Instances | None]:
         """Like `predict_all`, before the conversion to FiftyOne's labels."""
-        loaded = [arg if isinstance(arg, LoadedPhoto) else _loaded(arg) for arg in args]
-        found = self.model.predict_read([photo.image for photo in loaded], self._settings())
-        return [self._kept(photo, result) for photo, result in zip(loaded, found)]
+        batch = [arg if isinstance(arg, LoadedImage) else _loaded(arg) for arg in args]
+        results = self.model.predict_read([loaded.image for loaded in batch], self._settings())
+        return [self._kept(loaded, result) for loaded, result in zip(batch, results)]
 
-    def _kept(self, photo: LoadedPhoto, result: Instances | ImageError) -> Instances | None:
+    def _kept(self, loaded: LoadedImage, result: Instances | ImageError) -> Instances | None:
         if isinstance(result, Instances):
             return result
         if self._on_error == "raise":
             raise result
-        self.failures.append(Failure(photo.sample_id, photo.path, result.reason))
+        self.failures.append(Failure(loaded.sample_id, loaded.path, result.reason))
         return None
 
     def _settings(self) -> Settings:
@@ -186,8 +186,8 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
         return self.model.settings(**chosen)
 
 
-def _loaded(photo: Any) -> LoadedPhoto:
+def _loaded(image: Any) -> LoadedImage:
     try:
-        return LoadedPhoto(None, None, image_reading.read(photo))
+        return LoadedImage(None, None, image_reading.read(image))
     except ImageError as error:
-        return LoadedPhoto(None, error.path, error)
+        return LoadedImage(None, error.path, error)

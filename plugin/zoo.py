@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from maskbridge.adapter.files import replacing
-from maskbridge.adapter.library import BUNDLED_FILE, DOWNLOADS
+from maskbridge.adapter.atomic_write import atomic_write
+from maskbridge.adapter.weights.catalog import BUNDLED_FILE, DOWNLOADS
 from maskbridge.plugin.model import MaskRCNNModel
 
 
@@ -21,10 +21,10 @@ def download(model_name: str, model_path: str) -> None:
     if path.name == BUNDLED_FILE.name:
         source = BUNDLED_FILE
     else:
-        from maskbridge.adapter.weights import fetch
+        from maskbridge.adapter.weights.names import fetch
 
         source = fetch(next(name for name, (file, _) in DOWNLOADS.items() if file == path.name))
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         shutil.copyfile(source, file)
 
 

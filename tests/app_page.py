@@ -32,7 +32,7 @@ def app(dataset: fo.Dataset) -> Iterator[str]:
 
 @contextlib.contextmanager
 def opened(address: str) -> Iterator[Page]:
-    """A page of the App with its photos on it."""
+    """A page of the App with its images on it."""
     with new_page(1280, 800) as page:
         page.goto(address)
         page.locator("[data-cy='looker']").first.wait_for()

@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 def start_backend(folder: Path, **settings: object) -> Backend:
-    """Starts a backend with settings of the environment; photos may come from this machine. Its log is in the folder."""
+    """Starts a backend with settings of the environment; images may come from this machine. Its log is in the folder."""
     values = {"weights": "bundled", "port": free_port(), "allowed_hosts": "127.0.0.0/8", **settings}
     environment = {f"MASKBRIDGE_{name.upper()}": str(value) for name, value in values.items()}
     log = folder / "log"

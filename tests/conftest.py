@@ -1,4 +1,4 @@
-"""What tests share: photos, the small model, a mongod of their own."""
+"""What tests share: images, the small model, a mongod of their own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from image_server import ImageServer
 
 # Tests run in two processes, and many start more: threads that wait for each other's cores take longer than one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,7 +39,7 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_report_header() -> str:
-    found = "found" if (SHARED / "coco-mini").is_dir() else "NOT found: photos that scikit-image ships are used instead"
+    found = "found" if (SHARED / "coco-mini").is_dir() else "NOT found: images that scikit-image ships are used instead"
     return f"shared/coco-mini: {found}"
 
 
@@ -50,8 +52,8 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def photos() -> list[Path]:
-    """Real photos of several sizes, people among them: coco-mini's where it is at hand, else scikit-image's."""
+def images() -> list[Path]:
+    """Real images of several sizes, people among them: coco-mini's where it is at hand, else scikit-image's."""
     if (SHARED / "coco-mini").is_dir():
         listing = json.loads((SHARED / "coco-mini" / "instances.json").read_text())
         people = {a["image_id"] for a in listing["annotations"] if a["category_id"] == 1}
@@ -65,7 +67,7 @@ def photos() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
-    """A photo of a person whom the bundled weights find."""
+    """An image of a person whom the bundled weights find."""
     import skimage
 
     return np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").convert("RGB"))
@@ -79,8 +81,15 @@ def bundled() -> Any:
     return MaskRCNN("bundled")
 
 
+@pytest.fixture(scope="session")
+def image_server(images: list[Path]) -> Iterator[ImageServer]:
+    """Real images over http, and what hostile servers send."""
+    with ImageServer(images) as server:
+        yield server
+
+
 @pytest.fixture
-def dataset(photos: list[Path]) -> Iterator[Any]:
+def dataset(images: list[Path]) -> Iterator[Any]:
     """An empty FiftyOne dataset on a real mongod, deleted after the test."""
     import fiftyone as fo
 

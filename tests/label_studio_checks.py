@@ -20,7 +20,7 @@ def check_result(result: Sequence[Mapping[str, Any]], labels: set[str]) -> None:
 
 
 def check_region(region: Mapping[str, Any], labels: set[str]) -> None:
-    """Sizes, places inside the photo, labels of the config, finite numbers."""
+    """Sizes, places inside the image, labels of the config, finite numbers."""
     kind, value = region["type"], region["value"]
     height, width = region["original_height"], region["original_width"]
     assert height > 0
@@ -58,7 +58,7 @@ def mask_of(region: Mapping[str, Any]) -> np.ndarray:
     assert head == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(body))) as image:
         assert image.size == (width, height)
-        colours = np.asarray(image.convert("RGBA"))
-    assert set(np.unique(colours[:, :, 3])) <= {0, 255}
-    assert not colours[:, :, :3].any()  # black
-    return colours[:, :, 3] > 0
+        colors = np.asarray(image.convert("RGBA"))
+    assert set(np.unique(colors[:, :, 3])) <= {0, 255}
+    assert not colors[:, :, :3].any()  # black
+    return colors[:, :, 3] > 0

@@ -42,16 +42,16 @@ class LabelStudioProcess:
             self._access = (time.monotonic(), access)
         return httpx.Client(base_url=self.url, timeout=200, headers={"Authorization": f"Bearer {access}"})
 
-    def project(self, label_config: str, photos: Sequence[tuple[str, bytes]] = (), **others: Any) -> int:
-        """A new project with uploaded photos."""
+    def project(self, label_config: str, images: Sequence[tuple[str, bytes]] = (), **others: Any) -> int:
+        """A new project with uploaded images."""
         with self.client() as client:
             made = client.post("/api/projects/", json={"title": "maskbridge", "label_config": label_config, **others})
             assert made.status_code == 201, made.text
             number = int(made.json()["id"])
-            if photos:
-                files = [(f"file{index}", (name, data, "image/jpeg")) for index, (name, data) in enumerate(photos)]
+            if images:
+                files = [(f"file{index}", (name, data, "image/jpeg")) for index, (name, data) in enumerate(images)]
                 done = client.post(f"/api/projects/{number}/import", files=files)
-                assert done.json()["task_count"] == len(photos), done.text
+                assert done.json()["task_count"] == len(images), done.text
             return number
 
     def import_tasks(self, project: int, tasks: Sequence[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Photos of shapes with exact masks, and a network that learns them in seconds."""
+"""Images of shapes with exact masks, and a network that learns them in seconds."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from maskbridge.adapter import Instances, MaskCrop
+from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage
 from maskbridge.adapter.instances import BACKGROUND
-from maskbridge.adapter.labelled import LabelledPhoto, LabelledPhotos
 
 CLASSES = (BACKGROUND, "disc", "bar")
 SMALL = {
@@ -19,12 +19,12 @@ SMALL = {
 
 
 def shapes(count: int, *, seed: int = 0, size: tuple[int, int] = (96, 128)) -> list[tuple[np.ndarray, Instances]]:
-    """Photos of bright discs and bars on noise, with their exact masks."""
+    """Images of bright discs and bars on noise, with their exact masks."""
     rng = np.random.default_rng(seed)
     made = []
     for index in range(count):
         height, width = size if index % 3 else size[::-1]
-        photo = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
+        image = rng.integers(0, 60, (height, width, 3), dtype=np.uint8)
         rows, columns = np.mgrid[:height, :width]
         masks, labels = [], []
         for label in (1, 2):
@@ -32,10 +32,10 @@ def shapes(count: int, *, seed: int = 0, size: tuple[int, int] = (96, 128)) -> l
             disc = (rows - y) ** 2 + (columns - x) ** 2 < 18**2
             bar = (abs(rows - y) < 8) & (abs(columns - x) < 22)
             mask = disc if label == 1 else bar & ~masks[0]
-            photo[mask] = (230, 60, 60) if label == 1 else (60, 90, 240)
+            image[mask] = (230, 60, 60) if label == 1 else (60, 90, 240)
             masks.append(mask)
             labels.append(label)
-        made.append((photo, of_masks(masks, labels)))
+        made.append((image, of_masks(masks, labels)))
     return made
 
 
@@ -48,9 +48,9 @@ def of_masks(masks: list[np.ndarray], labels: list[int], names: tuple[str, ...] 
     return Instances.from_torchvision(target, names)
 
 
-def photos_of(pairs: list[tuple[np.ndarray, Instances]]) -> LabelledPhotos:
-    kept = tuple(LabelledPhoto.of(photo, found, f"photo {index}") for index, (photo, found) in enumerate(pairs))
-    return LabelledPhotos(kept, CLASSES)
+def images_of(pairs: list[tuple[np.ndarray, Instances]]) -> LabeledDataset:
+    kept = tuple(LabeledImage.of(image, found, f"image {index}") for index, (image, found) in enumerate(pairs))
+    return LabeledDataset(kept, CLASSES)
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The Python examples of the documents run, from top to bottom, on real photos."""
+"""The Python examples of the documents run, from top to bottom, on real images."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ STAND_INS = {'"DEFAULT"': '"bundled"', '["person", "dog"]': '["person"]'}
 
 @pytest.mark.parametrize("document", ["README.md", "docs/adapter.md", "docs/fiftyone.md", "docs/training.md"])
 def test_examples_run(document: str, astronaut: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "images").mkdir()
     images = [{"id": 1, "file_name": "a.jpg", "height": 512, "width": 512}]
     outline = [[60, 500, 120, 300, 160, 60, 300, 40, 360, 300, 430, 500]]
     label = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [60, 40, 370, 460], "segmentation": outline, "iscrowd": 0}
     labels = {"images": images, "annotations": [label], "categories": [{"id": 1, "name": "person"}]}
     (tmp_path / "labels.json").write_text(json.dumps(labels))
-    for name in ("photo.jpg", "street.jpg", "beach.jpg", "photos/a.jpg"):
+    for name in ("image.jpg", "street.jpg", "beach.jpg", "images/a.jpg"):
         Image.fromarray(astronaut).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), flags=re.M | re.S)
@@ -35,7 +35,7 @@ def test_examples_run(document: str, astronaut: np.ndarray, tmp_path: Path, monk
 
 
 def test_label_configs_of_the_documents_ask_for_something() -> None:
-    from maskbridge.backend.plan import make_plan
+    from maskbridge.labelstudio.plan import make_plan
 
     configs = re.findall(r"^```xml\n(.*?)^```", (ROOT / "docs" / "label-studio.md").read_text(), flags=re.M | re.S)
     assert len(configs) == 3

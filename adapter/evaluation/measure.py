@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset, LabeledImage
 from maskbridge.adapter.evaluation.scores import Evaluator, Kind, Scores
 from maskbridge.adapter.instances import BACKGROUND, Instances
-from maskbridge.adapter.labelled import DataError, LabelledPhoto, LabelledPhotos
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 
 
@@ -20,17 +20,17 @@ class Evaluation:
         class_names: the classes that were measured, without the background.
         not_measured: classes of the labels that were not.
         scores: for ``boxes``, and for ``masks`` where labels have any.
-        photos: names of the photos.
+        images: names of the images.
         objects: labels that were measured, without crowds.
-        found: for each photo the predictions.
+        predictions: for each image.
     """
 
     class_names: tuple[str, ...]
     not_measured: tuple[str, ...]
     scores: dict[Kind, Scores]
-    photos: tuple[str, ...]
+    images: tuple[str, ...]
     objects: int
-    found: Sequence[LabelledPhoto] = field(repr=False)
+    predictions: Sequence[LabeledImage] = field(repr=False)
 
     @property
     def main(self) -> Scores:
@@ -38,9 +38,9 @@ class Evaluation:
         return self.scores.get("masks", self.scores["boxes"])
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: the twelve numbers and the table of classes, of boxes and of masks, and each photo's matches."""
+        """For JSON: the twelve numbers and the table of classes, of boxes and of masks, and each image's matches."""
         return {
-            "photos": len(self.photos),
+            "images": len(self.images),
             "objects": self.objects,
             "classes": list(self.class_names),
             "classes_not_measured": list(self.not_measured),
@@ -48,58 +48,58 @@ class Evaluation:
                 kind: {"numbers": dict(scores.numbers), "per_class": {k: dict(v) for k, v in scores.per_class.items()}}
                 for kind, scores in self.scores.items()
             },
-            "per_photo": [{"photo": name, **matches} for name, matches in zip(self.photos, self.main.matches)],
+            "per_image": [{"image": name, **matches} for name, matches in zip(self.images, self.main.matches)],
         }
 
     def worst(self, count: int) -> list[int]:
-        """Places of the photos with the most mistakes (objects missed and found wrongly), worst first."""
+        """Places of the images with the most mistakes (objects missed and found wrongly), worst first."""
         mistakes = [matches["missed"] + matches["wrong"] for matches in self.main.matches]
         order = sorted(range(len(mistakes)), key=lambda place: -mistakes[place])
         return [place for place in order if mistakes[place]][:count]
 
 
 def evaluate(
-    model: MaskRCNN, photos: LabelledPhotos, *, class_names: Sequence[str] | None = None
+    model: MaskRCNN, images: LabeledDataset, *, class_names: Sequence[str] | None = None
 ) -> Generator[int, None, Evaluation]:
-    """Measures a model by COCO's rules: an iterator over the number of photos done, which ends in the `Evaluation`.
+    """Measures a model by COCO's rules: an iterator over the number of images done, which ends in the `Evaluation`.
 
-    Detections are those of `MaskRCNN.predict` with its defaults (scores above 0.05, at most 100 in a photo), as
+    Detections are those of `MaskRCNN.predict` with its defaults (scores above 0.05, at most 100 in an image), as
     torchvision's published figures are measured.
 
     Args:
         model: the model.
-        photos: labelled photos, crowds marked by the attribute ``iscrowd``.
+        images: labeled images, crowds marked by the attribute ``iscrowd``.
         class_names: what to measure; by default the classes that both the labels and the model have.
 
     Raises:
         DataError: there is nothing to measure.
-        ImageError: a photo cannot be read.
+        ImageError: an image cannot be read.
     """
-    known = [name for name in photos.class_names if name in model.class_names]
-    return measure(photos, _predictions(model, photos), known if class_names is None else class_names)
+    known = [name for name in images.class_names if name in model.class_names]
+    return measure(images, _predictions(model, images), known if class_names is None else class_names)
 
 
 def measure(
-    photos: LabelledPhotos, found: Iterable[Instances], class_names: Sequence[str]
+    images: LabeledDataset, found: Iterable[Instances], class_names: Sequence[str]
 ) -> Generator[int, None, Evaluation]:
-    """Like `evaluate`, for predictions that are there already: for each photo its instances with scores."""
+    """Like `evaluate`, for predictions that are there already: for each image its instances with scores."""
     names = tuple(name for name in class_names if name != BACKGROUND)
     evaluator, kept, masks = Evaluator(names), [], 0
-    with_labels = {name for photo in photos for name in photo.instances.names}
+    with_labels = {name for image in images for name in image.instances.names}
     if not with_labels & set(names):
         raise DataError(
             f"nothing to measure: no label is of the classes {', '.join(names) or '(none)'}; "
             f"the labels are {', '.join(sorted(with_labels)[:12]) or '(none)'}"
         )
-    for done, (photo, instances) in enumerate(zip(photos, found), start=1):
-        truth = photo.instances
+    for done, (image, instances) in enumerate(zip(images, found), start=1):
+        truth = image.instances
         if instances.size != truth.size:
             raise DataError(
-                f"{photo.name} is {instances.size[1]} x {instances.size[0]} pixels, its labels are for "
+                f"{image.name} is {instances.size[1]} x {instances.size[0]} pixels, its labels are for "
                 f"{truth.size[1]} x {truth.size[0]}"
             )
         evaluator.add(truth, instances)
-        kept.append(LabelledPhoto.of(photo.photo, instances, photo.name))
+        kept.append(LabeledImage.of(image.image, instances, image.name))
         masks += sum(mask is not None for mask in truth.masks)
         yield done
     kinds: list[Kind] = ["boxes", "masks"] if masks else ["boxes"]
@@ -108,12 +108,12 @@ def measure(
         class_names=names,
         not_measured=tuple(sorted(with_labels - set(names))),
         scores=scores,
-        photos=tuple(photo.name for photo in photos),
+        images=tuple(image.name for image in images),
         objects=int(sum(counts["objects"] for counts in scores["boxes"].per_class.values())),
-        found=tuple(kept),
+        predictions=tuple(kept),
     )
 
 
-def _predictions(model: MaskRCNN, photos: LabelledPhotos) -> Iterator[Instances]:
-    for photo in photos:
-        yield from model.predict([photo.photo])
+def _predictions(model: MaskRCNN, images: LabeledDataset) -> Iterator[Instances]:
+    for image in images:
+        yield from model.predict([image.image])

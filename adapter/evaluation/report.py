@@ -1,4 +1,4 @@
-"""An evaluation as files: numbers for machines, curves and the worst photos as pictures."""
+"""An evaluation as files: numbers for machines, curves and the worst images as pictures."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from maskbridge.adapter.atomic_write import atomic_write
+from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage
 from maskbridge.adapter.drawing import draw
 from maskbridge.adapter.evaluation.measure import Evaluation
-from maskbridge.adapter.files import replacing
 from maskbridge.adapter.images import read
-from maskbridge.adapter.labelled import LabelledPhoto, LabelledPhotos
 
 RESULTS = "evaluation.json"
 CURVES = "precision-recall.png"
 WORST = "worst"
 MOST_CURVES = 8
 _WIDEST = 900
-"""Pixels: pictures of the worst photos are scaled down to this on either side."""
+"""Pixels: pictures of the worst images are scaled down to this on either side."""
 
 
-def write_report(evaluation: Evaluation, photos: LabelledPhotos, out: Path, *, worst: int = 12, sure: float = 0.5) -> None:
-    """Writes `RESULTS`, `CURVES` and, in `WORST`, the photos with the most mistakes: labels left, predictions right.
+def write_report(evaluation: Evaluation, images: LabeledDataset, out: Path, *, worst: int = 12, sure: float = 0.5) -> None:
+    """Writes `RESULTS`, `CURVES` and, in `WORST`, the images with the most mistakes: labels left, predictions right.
 
     Args:
-        evaluation: of these photos.
-        photos: the labels.
+        evaluation: of these images.
+        images: the labels.
         out: the folder; made if need be.
-        worst: how many photos are drawn.
+        worst: how many images are drawn.
         sure: predictions with a lower score are not drawn.
     """
-    with replacing(out / RESULTS) as file:
+    with atomic_write(out / RESULTS) as file:
         file.write_text(json.dumps(evaluation.to_dict(), indent=1), encoding="utf-8")
-    with replacing(out / CURVES) as file:
+    with atomic_write(out / CURVES) as file:
         draw_precision_recall(evaluation, file)
     for old in (out / WORST).glob("*.jpg"):
         old.unlink()
     for rank, place in enumerate(evaluation.worst(worst), start=1):
         matches = evaluation.main.matches[place]
         said = "{found} found, {missed} missed, {wrong} wrong".format(**matches)
-        picture = _side_by_side(photos[place], evaluation.found[place], evaluation.class_names, sure, said)
-        with replacing(out / WORST / f"{rank:02d}-{Path(photos[place].name).stem}.jpg") as file:
+        picture = _side_by_side(images[place], evaluation.predictions[place], evaluation.class_names, sure, said)
+        with atomic_write(out / WORST / f"{rank:02d}-{Path(images[place].name).stem}.jpg") as file:
             picture.save(file, format="JPEG", quality=88)
 
 
@@ -68,10 +68,10 @@ def draw_precision_recall(evaluation: Evaluation, path: Path) -> None:
 
 
 def _side_by_side(
-    labels: LabelledPhoto, found: LabelledPhoto, class_names: tuple[str, ...], sure: float, said: str
+    labels: LabeledImage, found: LabeledImage, class_names: tuple[str, ...], sure: float, said: str
 ) -> Image.Image:
-    """Labels and predictions of a photo next to each other, with a line that says what went wrong."""
-    image = read(labels.photo)
+    """Labels and predictions of an image next to each other, with a line that says what went wrong."""
+    image = read(labels.image)
     truth, instances = labels.instances, found.instances
     truth = truth[[name in class_names for name in truth.names]] if len(truth) else truth
     if instances.scores is not None and len(instances):

@@ -12,8 +12,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from maskbridge.adapter.datasets.labeled_dataset import is_crowd
 from maskbridge.adapter.instances import BACKGROUND, Instances
-from maskbridge.adapter.labelled import is_crowd
 
 Kind = Literal["boxes", "masks"]
 
@@ -32,7 +32,7 @@ NUMBERS = (
     "AR_large",
 )
 """COCO's twelve numbers, in its order: average precision and recall over IoU 0.50 to 0.95, at 0.50, at 0.75, by the
-objects' area, and by the number of detections in a photo."""
+objects' area, and by the number of detections in an image."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Scores:
         numbers: `NUMBERS` with their values, 0 to 1; -1 where there is nothing to measure (COCO's rule).
         per_class: for each class its ``AP``, ``AP50`` and the number of its ``objects``.
         curves: for each class the precision at 101 recalls from 0 to 1, at IoU 0.50.
-        matches: for each photo what was found, missed, and found wrongly at IoU 0.50.
+        matches: for each image what was found, missed, and found wrongly at IoU 0.50.
     """
 
     numbers: Mapping[str, float]
@@ -53,7 +53,7 @@ class Scores:
 
 
 class Evaluator:
-    """Collects photos with their labels and what was found in them; `scores` measures. Masks are kept as run lengths.
+    """Collects images with their labels and what was found in them; `scores` measures. Masks are kept as run lengths.
 
     Args:
         class_names: the classes to measure, with or without the background. Other labels and detections do not count.
@@ -77,11 +77,11 @@ class Evaluator:
         self._found: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
-        """Photos."""
+        """Images."""
         return len(self._images)
 
     def add(self, truth: Instances, found: Instances) -> None:
-        """A photo: its labels (crowds marked by the attribute ``iscrowd``) and what was found (with scores)."""
+        """An image: its labels (crowds marked by the attribute ``iscrowd``) and what was found (with scores)."""
         number = len(self._images) + 1
         self._images.append({"id": number, "height": truth.size[0], "width": truth.size[1]})
         crowds = [is_crowd(a) for a in truth.attributes] if truth.attributes else [False] * len(truth)
@@ -101,7 +101,7 @@ class Evaluator:
                 self._found.append({k: v for k, v in result.items() if k in _RESULT} | {"category_id": self._number(name)})
 
     def scores(self, kind: Kind) -> Scores:
-        """Measures all photos so far. Masks are measured among objects that have one.
+        """Measures all images so far. Masks are measured among objects that have one.
 
         Small, medium and large masks are told by their own area, as COCO's server does. pycocotools' ``loadRes`` takes the
         box's where a result has both.

@@ -1,3 +1,3 @@
-"""Training: labelled photos in, weights out. Needs the extra ``train``."""
+"""Training: labeled images in, weights out. Needs the extra ``train``."""
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from maskbridge.adapter.builders import build
-from maskbridge.adapter.labelled import class_list
+from maskbridge.adapter.datasets.labeled_dataset import class_list
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 
 _ROWS = {

@@ -1,4 +1,4 @@
-"""What the network is fed: photos with their targets, in an order and with changes that follow from seed and epoch."""
+"""What the network is fed: images with their targets, in an order and with changes that follow from seed and epoch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.utils.data import Dataset, Sampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from maskbridge.adapter.datasets.labeled_dataset import LabeledImage
 from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import as_float, read
-from maskbridge.adapter.labelled import LabelledPhoto
 from maskbridge.adapter.training.settings import TrainingSettings
 
 Target = dict[str, torch.Tensor]
@@ -25,56 +25,56 @@ def seed_of(*parts: int | str) -> int:
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:15], 16)
 
 
-class TrainingPhotos(Dataset[tuple[torch.Tensor, Target, str]]):
-    """Photos with their targets, flipped and scaled.
+class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
+    """Images with their targets, flipped and scaled.
 
     An item is asked for by (epoch, place): the same gives the same in every process, after every restart.
     """
 
-    def __init__(self, photos: Sequence[LabelledPhoto], settings: TrainingSettings) -> None:
-        self.photos, self.settings = photos, settings
+    def __init__(self, images: Sequence[LabeledImage], settings: TrainingSettings) -> None:
+        self.images, self.settings = images, settings
 
     def __len__(self) -> int:
-        return len(self.photos)
+        return len(self.images)
 
     def __getitem__(self, where: tuple[int, int]) -> tuple[torch.Tensor, Target, str]:
         epoch, place = where
-        photo = self.photos[place]
-        image, target = read_labelled(photo), photo.instances.to_target()
+        labeled = self.images[place]
+        image, target = read_labeled(labeled), labeled.instances.to_target()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.settings.seed, epoch, place))
-            image, target = changed(image, target, self.settings)
-        return as_float(image), target, photo.name
+            image, target = augment(image, target, self.settings)
+        return as_float(image), target, labeled.name
 
 
-def read_labelled(photo: LabelledPhoto) -> torch.Tensor:
-    """A labelled photo as a uint8 tensor.
+def read_labeled(labeled: LabeledImage) -> torch.Tensor:
+    """A labeled image as a uint8 tensor.
 
     Raises:
         ImageError: it cannot be read, or is not of the size that its labels are for.
     """
-    image = read(photo.photo)
-    if tuple(image.shape[-2:]) != photo.size:
+    image = read(labeled.image)
+    if tuple(image.shape[-2:]) != labeled.size:
         raise ImageError(
-            f"{photo.name} is {image.shape[-1]} x {image.shape[-2]} pixels, "
-            f"its labels are for {photo.size[1]} x {photo.size[0]}"
+            f"{labeled.name} is {image.shape[-1]} x {image.shape[-2]} pixels, "
+            f"its labels are for {labeled.size[1]} x {labeled.size[0]}"
         )
     return image
 
 
-def changed(image: torch.Tensor, target: Target, settings: TrainingSettings) -> tuple[torch.Tensor, Target]:
-    """A photo mirrored and scaled by chance, with its target: torchvision's v2 transforms, torch's random state.
+def augment(image: torch.Tensor, target: Target, settings: TrainingSettings) -> tuple[torch.Tensor, Target]:
+    """An image mirrored and scaled by chance, with its target: torchvision's v2 transforms, torch's random state.
 
-    The photo keeps its size: scaled up it is cut, scaled down it stands somewhere on grey. Objects that are cut off are
+    The image keeps its size: scaled up it is cut, scaled down it stands somewhere on gray. Objects that are cut off are
     left out; a box that is cut fits its mask.
     """
     size = (image.shape[-2], image.shape[-1])
-    grey = 127 if image.dtype == torch.uint8 else 0.5
+    gray = 127 if image.dtype == torch.uint8 else 0.5
     steps: list[Any] = [v2.RandomHorizontalFlip(settings.flip)]
     if settings.scale_jitter is not None:
         steps += [
             v2.ScaleJitter(size, settings.scale_jitter, antialias=True),
-            v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: grey, tv_tensors.Mask: 0}),
+            v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: gray, tv_tensors.Mask: 0}),
         ]
     typed = {
         "boxes": tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size),
@@ -91,7 +91,7 @@ def changed(image: torch.Tensor, target: Target, settings: TrainingSettings) -> 
 
 
 def _within(boxes: torch.Tensor, masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Boxes inside the photo; those that its edge cut are the boxes around what is left of their masks."""
+    """Boxes inside the image; those that its edge cut are the boxes around what is left of their masks."""
     height, width = size
     cut = (boxes[:, :2] <= 0).any(dim=1) | (boxes[:, 2] >= width) | (boxes[:, 3] >= height)
     boxes = boxes.clone()
@@ -106,7 +106,7 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
     """The batches of an epoch: shuffled anew in each, portrait apart from landscape (padding is work for nothing).
 
     Args:
-        photos: what is trained on.
+        images: what is trained on.
         settings: batch size and seed.
         epoch: says which epoch is about to begin.
         rank: of the process among those that share the work.
@@ -115,14 +115,14 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
     def __init__(
         self,
-        photos: Sequence[LabelledPhoto],
+        images: Sequence[LabeledImage],
         settings: TrainingSettings,
         epoch: Callable[[], int],
         *,
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self._portrait = [photo.size[0] > photo.size[1] for photo in photos]
+        self._portrait = [image.size[0] > image.size[1] for image in images]
         self._settings, self._epoch, self._rank, self._world = settings, epoch, rank, world
 
     def __len__(self) -> int:
@@ -148,6 +148,6 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 
 
 def collate(items: list[tuple[torch.Tensor, Target, str]]) -> Batch:
-    """A batch as torchvision's networks take it: lists, since photos differ in size."""
+    """A batch as torchvision's networks take it: lists, since images differ in size."""
     images, targets, names = zip(*items)
     return list(images), list(targets), list(names)

@@ -10,9 +10,9 @@ import torch
 from pytorch_lightning import LightningModule
 from torch.optim.lr_scheduler import LambdaLR
 
+from maskbridge.adapter.datasets.labeled_dataset import LabeledImage
 from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.adapter.evaluation.scores import Evaluator
-from maskbridge.adapter.labelled import LabelledPhoto
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.data import Batch, seed_of
 from maskbridge.adapter.training.settings import TrainingSettings
@@ -26,7 +26,7 @@ class TrainingError(MaskbridgeError):
 
 
 class TrainingModule(LightningModule):
-    """The steps of a training: torchvision's losses, AdamW, the scores of validation photos.
+    """The steps of a training: torchvision's losses, AdamW, the scores of validation images.
 
     Attributes:
         step_losses: of the last step, the five and their sum as ``loss``.
@@ -34,7 +34,7 @@ class TrainingModule(LightningModule):
     """
 
     def __init__(
-        self, model: MaskRCNN, settings: TrainingSettings, steps: int, validation: Sequence[LabelledPhoto] = ()
+        self, model: MaskRCNN, settings: TrainingSettings, steps: int, validation: Sequence[LabeledImage] = ()
     ) -> None:
         super().__init__()
         self.model = model
@@ -56,7 +56,7 @@ class TrainingModule(LightningModule):
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {losses[name].item():g}" for name in LOSSES)
             raise TrainingError(
-                f"the loss is not a number in epoch {self.current_epoch + 1}, step {index + 1} ({values}); its photos: "
+                f"the loss is not a number in epoch {self.current_epoch + 1}, step {index + 1} ({values}); its images: "
                 f"{', '.join(names)}. Weights of the last whole epoch are kept; try a smaller learning rate"
             )
         self.step_losses = {"loss": total.item()} | {name: losses[name].item() for name in LOSSES}
@@ -72,9 +72,9 @@ class TrainingModule(LightningModule):
 
     def validation_step(self, batch: list[int], index: int) -> None:
         for place in batch:
-            photo = self.validation[place]
-            (found,) = self.model.predict([photo.photo])
-            self._evaluator.add(photo.instances, found)
+            image = self.validation[place]
+            (found,) = self.model.predict([image.image])
+            self._evaluator.add(image.instances, found)
 
     def on_validation_epoch_end(self) -> None:
         self.scores = {kind: self._evaluator.scores(kind).numbers for kind in ("boxes", "masks")}

@@ -23,10 +23,10 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
 from torch.utils.data import DataLoader
 
-from maskbridge.adapter.labelled import LabelledPhotos, usable
+from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, usable
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.classes import with_classes
-from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, collate
+from maskbridge.adapter.training.data import EpochBatches, TrainingImages, collate
 from maskbridge.adapter.training.devices import check_device, is_helper, rank_of_process
 from maskbridge.adapter.training.module import TrainingError, TrainingModule
 from maskbridge.adapter.training.saving import BEST, CHECKPOINT, LAST, Row, Saving, Step, StoppedError
@@ -40,11 +40,11 @@ class TrainingReport:
     """What came of a training.
 
     Attributes:
-        best: the weights file with the best masks on the validation photos; without those the last.
+        best: the weights file with the best masks on the validation images; without those the last.
         last: the weights file of the last epoch.
         history: the figures of each epoch.
         best_epoch: which of them made ``best``.
-        labels_left_out: how many labels were left out for which reason.
+        skipped_labels: how many labels were left out for which reason.
         resumed: the epoch after which an interrupted run went on, 0 for one from the start.
         seconds: that this run took.
     """
@@ -53,35 +53,35 @@ class TrainingReport:
     last: Path
     history: Sequence[Row]
     best_epoch: int
-    labels_left_out: Mapping[str, int]
+    skipped_labels: Mapping[str, int]
     resumed: int
     seconds: float
 
 
 def train(
     model: MaskRCNN,
-    photos: LabelledPhotos,
+    images: LabeledDataset,
     out: str | os.PathLike[str],
     settings: TrainingSettings | None = None,
     *,
     class_names: Sequence[str] | None = None,
-    validation: LabelledPhotos | None = None,
+    validation: LabeledDataset | None = None,
     progress: bool = True,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> TrainingReport:
-    """Trains a model on labelled photos, and leaves weights, a checkpoint, figures and curves in a folder.
+    """Trains a model on labeled images, and leaves weights, a checkpoint, figures and curves in a folder.
 
     Started again with the same arguments after an interruption, it goes on after the last whole epoch; on a CPU the result
     is that of an undisturbed run, bit for bit. Losses are torchvision's own.
 
     Args:
         model: where to start; it is not changed.
-        photos: what to train on (see `maskbridge.adapter.labelled.usable` for what is left out).
+        images: what to train on (see `maskbridge.adapter.datasets.labeled_dataset.usable` for what is left out).
         out: the folder: ``best.safetensors`` and ``last.safetensors`` (which `MaskRCNN` takes), ``metrics.csv``,
             ``curves.png``, TensorBoard's events, and the checkpoint.
         settings: how to train; by default `TrainingSettings()`.
-        class_names: what the new weights find; by default the classes of the photos.
-        validation: photos to measure with after each epoch.
+        class_names: what the new weights find; by default the classes of the images.
+        validation: images to measure with after each epoch.
         progress: whether a bar shows the losses.
         on_step: told after each step; `StoppedError` raised by it ends the training, which can go on later.
 
@@ -89,14 +89,14 @@ def train(
         DataError: no label can be used, or the class list is empty.
         SettingsError: a setting is wrong.
         TrainingError: the loss is no number, the folder holds another training, or one is running in it.
-        ImageError: a photo cannot be read.
+        ImageError: an image cannot be read.
     """
     settings = settings or TrainingSettings()
     check_device(model.device, settings)
     folder = Path(out)
     with _alone_in(folder), _quietly():
         began = time.monotonic()
-        kept = usable(photos, photos.class_names if class_names is None else class_names)
+        kept = usable(images, images.class_names if class_names is None else class_names)
         measured = None if validation is None else _same_classes(validation, kept.class_names)
         start = with_classes(
             model,
@@ -114,7 +114,7 @@ def train(
             last=folder / LAST,
             history=tuple(saving.history),
             best_epoch=int(saving.best["epoch"]),
-            labels_left_out=kept.reasons(),
+            skipped_labels=kept.reasons(),
             resumed=resumed,
             seconds=time.monotonic() - began,
         )
@@ -164,8 +164,8 @@ def train_steps(*args: Any, **options: Any) -> Generator[Step, None, TrainingRep
 
 def _fit(
     start: MaskRCNN,
-    photos: LabelledPhotos,
-    validation: LabelledPhotos | None,
+    images: LabeledDataset,
+    validation: LabeledDataset | None,
     settings: TrainingSettings,
     saving: Saving,
     checkpoint: Path | None,
@@ -191,17 +191,17 @@ def _fit(
         use_distributed_sampler=False,
         default_root_dir=saving.out,
     )
-    batches = EpochBatches(photos, settings, lambda: len(saving.history), rank=rank, world=world)
+    batches = EpochBatches(images, settings, lambda: len(saving.history), rank=rank, world=world)
     workers: dict[str, Any] = {"num_workers": settings.workers, "persistent_workers": settings.workers > 0}
     if settings.workers:
         workers["multiprocessing_context"] = "spawn"
     module = TrainingModule(start, settings, len(batches) * settings.epochs, validation or ())
     fed: DataLoader[Any] = DataLoader(
-        TrainingPhotos(photos, settings), batch_sampler=batches, collate_fn=collate, pin_memory=on_gpu, **workers
+        TrainingImages(images, settings), batch_sampler=batches, collate_fn=collate, pin_memory=on_gpu, **workers
     )
     measured: DataLoader[Any] | None = None
     if validation is not None:
-        # Places only: the module reads the photos, as `predict` does.
+        # Places only: the module reads the images, as `predict` does.
         measured = DataLoader(range(len(validation)), batch_size=1, collate_fn=list)  # type: ignore[arg-type]
     try:
         trainer.fit(module, fed, measured, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
@@ -258,27 +258,27 @@ def _quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _same_classes(validation: LabelledPhotos, class_names: tuple[str, ...]) -> LabelledPhotos | None:
-    """Validation photos, if there are any; labels of other classes do not count, crowds do as COCO has them."""
+def _same_classes(validation: LabeledDataset, class_names: tuple[str, ...]) -> LabeledDataset | None:
+    """Validation images, if there are any; labels of other classes do not count, crowds do as COCO has them."""
     return validation if len(validation) and set(validation.class_names[1:]) & set(class_names) else None
 
 
-def _key(start: MaskRCNN, photos: LabelledPhotos, validation: LabelledPhotos | None, settings: TrainingSettings) -> str:
+def _key(start: MaskRCNN, images: LabeledDataset, validation: LabeledDataset | None, settings: TrainingSettings) -> str:
     """What a training is known by: what its result depends on. Of a longer one the epochs differ."""
     said = [
         start.fingerprint,
-        photos.fingerprint(),
+        images.fingerprint(),
         validation.fingerprint() if validation else "",
         settings.result_settings(),
     ]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _metadata(model: MaskRCNN, photos: LabelledPhotos, settings: TrainingSettings) -> dict[str, str]:
+def _metadata(model: MaskRCNN, images: LabeledDataset, settings: TrainingSettings) -> dict[str, str]:
     return {
         "trained_from": f"{model.weights_name} {model.fingerprint}",
         "training_settings": json.dumps(settings.result_settings()),
-        "training_data": json.dumps({"photos": len(photos), "objects": photos.objects, "hash": photos.fingerprint()}),
+        "training_data": json.dumps({"images": len(images), "objects": images.objects, "hash": images.fingerprint()}),
     }
 
 
@@ -294,5 +294,5 @@ def _checkpoint(path: Path, saving: Saving) -> Path | None:
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(advice % f"cannot be read as a checkpoint ({type(error).__name__})") from None
     if kept["key"] != saving.key:
-        raise TrainingError(advice % "is of a training with other weights, photos, classes or settings")
+        raise TrainingError(advice % "is of a training with other weights, images, classes or settings")
     return path

@@ -12,8 +12,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.errors import MaskbridgeError
-from maskbridge.adapter.files import replacing
 from maskbridge.adapter.training.curves import draw_curves
 from maskbridge.adapter.training.module import TrainingModule
 
@@ -120,11 +120,11 @@ class Saving(Callback):
         if self.best is row:
             module.model.save(self.out / BEST, extra=metadata)
         module.model.save(self.out / LAST, extra=metadata)
-        with replacing(self.out / METRICS) as file, file.open("w", newline="", encoding="utf-8") as text:
+        with atomic_write(self.out / METRICS) as file, file.open("w", newline="", encoding="utf-8") as text:
             writer = csv.DictWriter(text, list(row))
             writer.writeheader()
             writer.writerows(self.history)
-        with replacing(self.out / CURVES) as file:
+        with atomic_write(self.out / CURVES) as file:
             draw_curves(self.history, file)
 
 

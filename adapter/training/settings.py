@@ -16,19 +16,19 @@ class TrainingSettings:
     """How a training runs.
 
     Attributes:
-        epochs: how often all photos are seen.
-        batch_size: photos in a step.
+        epochs: how often all images are seen.
+        batch_size: images in a step.
         learning_rate: AdamW's, after the warm-up; it falls to 0 along a cosine.
         warmup_steps: steps in which the rate rises from a thousandth; by default a tenth of all, at most 1,000.
         weight_decay: AdamW's, for weights that are not biases or norms.
         clip: the greatest norm of the gradient; larger ones are scaled down.
-        flip: the chance that a photo is mirrored.
-        scale_jitter: the least and the greatest factor by which a photo is scaled (then cut or padded to its own size);
+        flip: the chance that an image is mirrored.
+        scale_jitter: the least and the greatest factor by which an image is scaled (then cut or padded to its own size);
             None for none.
         trainable_backbone_layers: how many of the backbone's 5 blocks are trained, counted from the last.
         precision: ``"32"``; ``"bf16"`` or, on a GPU, ``"16"`` for automatic mixed precision.
         devices: how many GPUs (or processes on a CPU) share the work.
-        workers: processes that read photos for each device; 0 to read them in the training's own.
+        workers: processes that read images for each device; 0 to read them in the training's own.
         seed: of everything random: new heads, order, flips, sampling.
 
     Raises:

@@ -10,7 +10,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from maskbridge.plugin import runs
+from maskbridge.plugin.jobs import records
 from maskbridge.plugin.operators import form
 
 
@@ -29,7 +29,7 @@ class DescribeRun(foo.Operator):
 
     def resolve_input(self, ctx: Any) -> types.Property:
         inputs = types.Object()
-        keys = runs.keys(ctx.dataset)
+        keys = records.keys(ctx.dataset)
         if not keys:
             inputs.view("none", types.Notice(label="No run of Mask R-CNN is known on this dataset"))
             return types.Property(inputs, view=types.View(label="Describe a run"))
@@ -37,7 +37,7 @@ class DescribeRun(foo.Operator):
         for key in keys:
             choices.add_choice(key, label=key)
         inputs.enum("run_key", choices.values(), default=keys[0], label="Run", view=choices)
-        run = runs.describe(ctx.dataset, ctx.params.get("run_key") or keys[0])
+        run = records.describe(ctx.dataset, ctx.params.get("run_key") or keys[0])
         inputs.md(as_markdown(run), name="description")
         if run.get("failures"):
             inputs.bool("show_failed", default=False, label=f"Show the {run['failed']} samples that failed")
@@ -54,7 +54,7 @@ class DescribeRun(foo.Operator):
         Raises:
             SettingsError: there is no such run.
         """
-        return runs.describe(dataset, run_key)
+        return records.describe(dataset, run_key)
 
 
 def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
@@ -71,7 +71,7 @@ def as_markdown(run: dict[str, Any]) -> str:
         "state": run["state"],
         "field": f"`{run['field']}`",
         "weights": f"{run['weights']} ({run['builder']}, fingerprint `{run['fingerprint']}`)",
-        "photos": counts,
+        "images": counts,
         "objects": run.get("objects", 0),
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started"])),
         "time": f"{ended - run['started']:.0f} s",

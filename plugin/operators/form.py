@@ -9,7 +9,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.operators import types
 
-from maskbridge.adapter.library import class_names_of, entries, folder
+from maskbridge.adapter.weights.catalog import class_names_of, entries, weights_folder
 
 OTHER_FILE = "another file"
 ICON = "/assets/icon.svg"
@@ -43,7 +43,7 @@ def weights(ctx: Any, inputs: types.Object) -> None:
             "weights_file",
             required=True,
             label="Weights file",
-            description=f"An absolute path, or the name of a file in {folder()}",
+            description=f"An absolute path, or the name of a file in {weights_folder()}",
             invalid=wrong,
             error_message="Weights are .safetensors or .pth files" if wrong else "",
         )

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from maskbridge.plugin.operators import form, running
+from maskbridge.plugin.operators import form
+from maskbridge.plugin.operators.base import LongOperator
+from maskbridge.plugin.requests.segment_boxes import SegmentBoxesRequest
+
+if TYPE_CHECKING:
+    from maskbridge.plugin.jobs.base import Progress, Report
 
 
-class SegmentBoxes(foo.Operator):
-    """Fills in the masks of detections that have boxes only; see `maskbridge.plugin.boxes.BoxesRequest`."""
+class SegmentBoxes(LongOperator):
+    """Fills in the masks of detections that have boxes only; see `SegmentBoxesRequest` for its parameters."""
+
+    request_type = SegmentBoxesRequest
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -42,48 +49,12 @@ class SegmentBoxes(foo.Operator):
         inputs.str("new_field", label="New field", description="Where the labels with masks go; empty for the same field")
         inputs.bool("only_missing", default=True, label="Leave masks that are there as they are")
         inputs.float("mask_threshold", default=0.5, label="Mask threshold", description="0 to 1")
-        threshold = ctx.params.get("mask_threshold")
-        if threshold is not None and not 0 <= threshold <= 1:
-            form.show_problems(inputs, {"mask_threshold": f"a number from 0 to 1, not {threshold}"})
+        form.show_problems(inputs, SegmentBoxesRequest.problems_of({"label_field": fields[0], **ctx.params}))
         return types.Property(inputs, view=types.View(label="Masks for boxes"))
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        from maskbridge.plugin.boxes import BoxesRequest, segment_boxes
+    def job(
+        self, samples: fo.core.collections.SampleCollection, request: SegmentBoxesRequest
+    ) -> Generator[Progress, None, Report]:
+        from maskbridge.plugin.jobs.segment_boxes import segment_boxes
 
-        names = ("label_field", "new_field", "only_missing", "mask_threshold")
-        options = {name: ctx.params.get(name) for name in names}
-        request = BoxesRequest.from_options(weights=form.chosen_weights(ctx.params), **options)
-        return running.in_app(ctx, segment_boxes(ctx.target_view(), request), request.target)
-
-    def __call__(
-        self,
-        samples: fo.core.collections.SampleCollection,
-        label_field: str,
-        *,
-        delegate: bool = False,
-        progress: bool = True,
-        **options: Any,
-    ) -> Any:
-        """Runs from a script, with the same parameters, errors and report as in the App.
-
-        Args:
-            samples: a dataset or view.
-            label_field: the detections whose boxes get masks.
-            delegate: whether the run is queued for ``fiftyone delegated launch`` instead.
-            progress: whether a bar is shown.
-            **options: the other attributes of `maskbridge.plugin.boxes.BoxesRequest`.
-
-        Returns:
-            the report as a dict; with ``delegate`` what FiftyOne returns for a queued run.
-
-        Raises:
-            SettingsError: an option has a wrong name or value, or does not fit the dataset.
-        """
-        from maskbridge.plugin.boxes import BoxesRequest, segment_boxes
-
-        request = BoxesRequest.from_options(label_field=label_field, **options)
-        if delegate:
-            ctx = {"view": samples.view(), "dataset": samples._root_dataset}
-            params = {**request.__dict__, "view_target": "CURRENT_VIEW"}
-            return foo.execute_operator(self.uri, ctx, params=params, request_delegation=True)
-        return running.in_script(segment_boxes(samples, request), progress=progress)
+        return segment_boxes(samples, request)

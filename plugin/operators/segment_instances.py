@@ -1,27 +1,33 @@
-"""``segment_instances``: finds objects in photos and writes their masks into a field."""
+"""``segment_instances``: finds objects in images and writes their masks into a field."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from maskbridge.plugin.operators import form, running
-from maskbridge.plugin.requests import SegmentRequest
+from maskbridge.plugin.operators import form
+from maskbridge.plugin.operators.base import LongOperator
+from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
+
+if TYPE_CHECKING:
+    from maskbridge.plugin.jobs.base import Progress, Report
 
 
-class SegmentInstances(foo.Operator):
-    """Finds objects in the photos of a dataset, a view or a selection; see `SegmentRequest` for its parameters."""
+class SegmentInstances(LongOperator):
+    """Finds objects in the images of a dataset, a view or a selection; see `SegmentInstancesRequest` for its parameters."""
+
+    request_type = SegmentInstancesRequest
 
     @property
     def config(self) -> foo.OperatorConfig:
         return foo.OperatorConfig(
             name="segment_instances",
             label="Mask R-CNN: segment instances",
-            description="Find objects in photos and write their masks into a field",
+            description="Find objects in images and write their masks into a field",
             icon=form.ICON,
             dynamic=True,
             execute_as_generator=True,
@@ -47,48 +53,15 @@ class SegmentInstances(foo.Operator):
         if ctx.params.get("masks") == "folder":
             inputs.str("mask_folder", required=True, label="Folder", description="An absolute path on the server")
         _more(ctx, inputs)
-        form.show_problems(inputs, SegmentRequest.problems_of(ctx.params))
+        form.show_problems(inputs, SegmentInstancesRequest.problems_of(ctx.params))
         return types.Property(inputs, view=types.View(label="Segment instances"))
 
-    def execute(self, ctx: Any) -> Iterator[Any]:
-        request = SegmentRequest.from_params({**ctx.params, "weights": form.chosen_weights(ctx.params)})
+    def job(
+        self, samples: fo.core.collections.SampleCollection, request: SegmentInstancesRequest
+    ) -> Generator[Progress, None, Report]:
+        from maskbridge.plugin.jobs.segment_instances import segment_instances
 
-        from maskbridge.plugin.segmenting import segment
-
-        return running.in_app(ctx, segment(ctx.target_view(), request), request.label_field)
-
-    def __call__(
-        self,
-        samples: fo.core.collections.SampleCollection,
-        label_field: str = "instances",
-        *,
-        delegate: bool = False,
-        progress: bool = True,
-        **options: Any,
-    ) -> Any:
-        """Runs from a script, with the same parameters, errors and report as in the App.
-
-        Args:
-            samples: a dataset or view.
-            label_field: where the labels go.
-            delegate: whether the run is queued for ``fiftyone delegated launch`` instead.
-            progress: whether a bar is shown.
-            **options: the other attributes of `SegmentRequest`.
-
-        Returns:
-            the report as a dict; with ``delegate`` what FiftyOne returns for a queued run.
-
-        Raises:
-            SettingsError: an option has a wrong name or value, or does not fit the dataset.
-        """
-        request = SegmentRequest.from_options(label_field=label_field, **options)
-        if delegate:
-            ctx = {"view": samples.view(), "dataset": samples._root_dataset}
-            params = request.to_dict() | {"view_target": "CURRENT_VIEW"}
-            return foo.execute_operator(self.uri, ctx, params=params, request_delegation=True)
-        from maskbridge.plugin.segmenting import segment
-
-        return running.in_script(segment(samples, request), progress=progress)
+        return segment_instances(samples, request)
 
 
 def _field(ctx: Any, inputs: types.Object) -> None:
@@ -116,7 +89,7 @@ def _more(ctx: Any, inputs: types.Object) -> None:
     if not ctx.params.get("more"):
         return
     inputs.float("mask_threshold", default=0.5, label="Mask threshold", description="0 to 1")
-    inputs.int("max_detections", default=100, label="Most objects in a photo")
-    inputs.int("batch_size", default=1, label="Batch size", description="Photos run together; 1 is best on a CPU")
-    inputs.int("num_workers", default=0, label="Workers", description="Processes that read photos")
+    inputs.int("max_detections", default=100, label="Most objects in an image")
+    inputs.int("batch_size", default=1, label="Batch size", description="Images run together; 1 is best on a CPU")
+    inputs.int("num_workers", default=0, label="Workers", description="Processes that read images")
     inputs.str("device", label="Device", description="cpu, cuda:0, …; a GPU where there is one by default")

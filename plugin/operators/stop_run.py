@@ -1,4 +1,4 @@
-"""``stop_run``: asks a run to stop after the batch it is at, in whatever process it runs."""
+"""``stop_run``: asks a run to stop after the batch it is at, in whatever process it records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from maskbridge.plugin import runs
+from maskbridge.plugin.jobs import records
 from maskbridge.plugin.operators import form
 
 
@@ -27,7 +27,7 @@ class StopRun(foo.Operator):
 
     def resolve_input(self, ctx: Any) -> types.Property:
         inputs = types.Object()
-        running = runs.keys(ctx.dataset, state="running")
+        running = records.keys(ctx.dataset, state="running")
         if not running:
             inputs.view("none", types.Notice(label="Nothing is running on this dataset"))
         else:
@@ -48,5 +48,5 @@ class StopRun(foo.Operator):
         Raises:
             SettingsError: there is no such run.
         """
-        runs.describe(dataset, run_key)
-        runs.request_stop(dataset, run_key)
+        records.describe(dataset, run_key)
+        records.request_stop(dataset, run_key)

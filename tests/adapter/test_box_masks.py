@@ -13,9 +13,9 @@ from PIL import Image
 
 from command_line import maskbridge
 from maskbridge.adapter import ImageError, Instances, MaskCrop, MaskRCNN
+from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, labeled_images, usable
 from maskbridge.adapter.instances import BACKGROUND
-from maskbridge.adapter.labelled import LabelledPhotos, named, usable
-from maskbridge.adapter.steps import finished
+from maskbridge.adapter.long_jobs import run_to_end
 from maskbridge.adapter.training.box_masks import with_masks
 from shapes import SMALL
 
@@ -25,7 +25,7 @@ DRAWN = MaskCrop(10, 10, np.ones((80, 80), dtype=bool))
 
 
 @pytest.fixture
-def boxes(astronaut: np.ndarray) -> LabelledPhotos:
+def boxes(astronaut: np.ndarray) -> LabeledDataset:
     instances = Instances(
         size=(512, 512),
         boxes=BOXES,
@@ -35,12 +35,12 @@ def boxes(astronaut: np.ndarray) -> LabelledPhotos:
         ids=("a", "b", "c", "d", "e", "f"),
         attributes=tuple({"iscrowd": int(place == 3)} for place in range(6)),
     )
-    return named([(astronaut, instances), (astronaut, replace(instances[2:3]))])
+    return labeled_images([(astronaut, instances), (astronaut, replace(instances[2:3]))])
 
 
-def test_boxes_get_masks_and_all_else_stays(boxes: LabelledPhotos, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+def test_boxes_get_masks_and_all_else_stays(boxes: LabeledDataset, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     done: list[int] = []
-    made = finished(with_masks(boxes, bundled), done.append)
+    made = run_to_end(with_masks(boxes, bundled), done.append)
     assert done == [1, 2]
     found, before = made[0].instances, boxes[0].instances
     expected = bundled.segment_boxes(astronaut, BOXES[:2], ["person", None])
@@ -51,15 +51,15 @@ def test_boxes_get_masks_and_all_else_stays(boxes: LabelledPhotos, bundled: Mask
     assert [mask is None for mask in found.masks] == [False, False, False, True, True, True]
     assert (found.ids, found.names) == (before.ids, before.names)
     np.testing.assert_array_equal(found.boxes, before.boxes)
-    assert made[1] is boxes[1], "nothing to do: the photo is not even read"
+    assert made[1] is boxes[1], "nothing to do: the image is not even read"
     assert usable(made, NAMES).objects == 4
     assert usable(boxes, NAMES).reasons()["a box without a mask"] == 4
 
 
-def test_a_photo_of_another_size_is_named(boxes: LabelledPhotos, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
-    small = replace(boxes, photos=(replace(boxes[0], photo=astronaut[:100]),))
+def test_a_image_of_another_size_is_named(boxes: LabeledDataset, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+    small = replace(boxes, images=(replace(boxes[0], image=astronaut[:100]),))
     with pytest.raises(ImageError, match="is 512 x 100 pixels, its labels are for 512 x 512"):
-        finished(with_masks(small, bundled))
+        run_to_end(with_masks(small, bundled))
 
 
 def test_on_the_command_line(astronaut: np.ndarray, tmp_path: Path) -> None:
@@ -81,6 +81,6 @@ def test_on_the_command_line(astronaut: np.ndarray, tmp_path: Path) -> None:
     assert (scratch.returncode, "--segment-boxes needs weights that find masks" in scratch.stderr) == (1, True)
     done = train("--weights", weights, "--segment-boxes")
     assert done.returncode == 0, done.stderr
-    assert "2 photos with 2 objects" in done.stdout
+    assert "2 images with 2 objects" in done.stdout
     assert "left out" not in done.stdout
     assert "Traceback" not in refused.stderr + scratch.stderr

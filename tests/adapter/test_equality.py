@@ -20,9 +20,9 @@ from seeded import LARGE, seeded
 RESNETS = {"maskrcnn_resnet50_fpn": maskrcnn_resnet50_fpn, "maskrcnn_resnet50_fpn_v2": maskrcnn_resnet50_fpn_v2}
 
 
-def torchvision_result(model: MaskRCNN, photo: object) -> dict[str, torch.Tensor]:
+def torchvision_result(model: MaskRCNN, image: object) -> dict[str, torch.Tensor]:
     with torch.no_grad():
-        return model.network([as_float(read(photo))])[0]  # type: ignore[arg-type]
+        return model.network([as_float(read(image))])[0]  # type: ignore[arg-type]
 
 
 def assert_equal(found: Instances, expected: dict[str, torch.Tensor], threshold: float = 0.5) -> None:
@@ -46,13 +46,13 @@ def _predictors(model: MaskRCNN) -> Sequence[nn.Linear]:
 
 
 @pytest.mark.parametrize("builder", RESNETS)
-def test_resnets_with_seeded_values_equal_torchvision_from_no_to_100_objects(builder: str, photos: list[Path]) -> None:
+def test_resnets_with_seeded_values_equal_torchvision_from_no_to_100_objects(builder: str, images: list[Path]) -> None:
     model = seeded(builder, anchors=LARGE, min_size=480)
     counts = []
-    for photo, spread in zip(photos, (0.0003, 0.0018, 0.0024, 0.01, 0.03)):
+    for image, spread in zip(images, (0.0003, 0.0018, 0.0024, 0.01, 0.03)):
         set_spread(model, spread)
-        found = model.predict(photo)[0]
-        assert_equal(found, torchvision_result(model, photo))
+        found = model.predict(image)[0]
+        assert_equal(found, torchvision_result(model, image))
         counts.append(len(found))
     assert counts[0] == 0
     assert counts[-1] == 100
@@ -70,42 +70,42 @@ def test_a_seed_gives_the_values_of_torchvisions_own_builder(builder: str) -> No
     assert ours.network.roi_heads.nms_thresh == 0.4
 
 
-def test_bundled_weights_equal_torchvision_on_photos(bundled: MaskRCNN, photos: list[Path], astronaut: np.ndarray) -> None:
-    found = [bundled.predict(photo)[0] for photo in [*photos, astronaut]]
-    for photo, instances in zip([*photos, astronaut], found):
-        assert_equal(instances, torchvision_result(bundled, photo))
+def test_bundled_weights_equal_torchvision_on_images(bundled: MaskRCNN, images: list[Path], astronaut: np.ndarray) -> None:
+    found = [bundled.predict(image)[0] for image in [*images, astronaut]]
+    for image, instances in zip([*images, astronaut], found):
+        assert_equal(instances, torchvision_result(bundled, image))
     assert sum(map(len, found)) > 0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 7), (33, 900), (1200, 40), (479, 641), (3000, 2000)])
 def test_sizes_that_torchvision_takes(size: tuple[int, int]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3)
-    photo = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
-    found = model.predict(photo)[0]
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    found = model.predict(image)[0]
     assert len(found) > 0
-    assert_equal(found, torchvision_result(model, photo))
+    assert_equal(found, torchvision_result(model, image))
 
 
 @pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (3, 4000), (1, 70_000)])
 def test_sizes_at_which_torchvision_fails_work_and_spoil_nothing(size: tuple[int, int]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3)
-    photo = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     with pytest.raises(RuntimeError):
-        torchvision_result(model, photo)
-    found = model.predict(photo)[0]
+        torchvision_result(model, image)
+    found = model.predict(image)[0]
     assert found.size == size
     assert np.isfinite(found.boxes).all()
     normal = torch.rand(3, 300, 400, generator=torch.Generator().manual_seed(1))
     assert_equal(model.predict(normal)[0], torchvision_result(model, normal))
 
 
-def test_boxes_at_the_edges_and_masks_over_all_the_photo() -> None:
+def test_boxes_at_the_edges_and_masks_over_all_the_image() -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", anchors=((1000,),) * 5, spread=0.3)
-    photo = torch.rand(3, 200, 300, generator=torch.Generator().manual_seed(0))
-    found = model.predict(photo, mask_threshold=0.01)[0]
+    image = torch.rand(3, 200, 300, generator=torch.Generator().manual_seed(0))
+    found = model.predict(image, mask_threshold=0.01)[0]
     assert (found.boxes[:, :2] == 0).any()
     assert (found.boxes[:, 2:] == [300, 200]).any()
-    assert_equal(found, torchvision_result(model, photo), threshold=0.01)
+    assert_equal(found, torchvision_result(model, image), threshold=0.01)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7, 1.0])
@@ -120,18 +120,18 @@ def test_every_mask_threshold(threshold: float, bundled: MaskRCNN, astronaut: np
         assert threshold == 0 or (mask >= threshold).sum() == crop.area
 
 
-def test_a_confidence_threshold_equals_torchvisions_score_threshold(photos: list[Path]) -> None:
+def test_a_confidence_threshold_equals_torchvisions_score_threshold(images: list[Path]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3)
-    found = model.predict(photos[0], confidence_threshold=0.4)[0]
+    found = model.predict(images[0], confidence_threshold=0.4)[0]
     model.network.roi_heads.score_thresh = 0.4
     assert len(found) > 0
-    assert_equal(found, torchvision_result(model, photos[0]))
+    assert_equal(found, torchvision_result(model, images[0]))
 
 
-def test_a_class_filter_equals_torchvision_with_the_other_scores_at_zero(photos: list[Path]) -> None:
+def test_a_class_filter_equals_torchvision_with_the_other_scores_at_zero(images: list[Path]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=1.0, num_classes=6)
     chosen = ["class_2", "class_5"]
-    found = model.predict(photos[0], classes=chosen)[0]
+    found = model.predict(images[0], classes=chosen)[0]
     softmax = torch.nn.functional.softmax
 
     def only_chosen(logits: torch.Tensor, dim: int) -> torch.Tensor:
@@ -141,26 +141,26 @@ def test_a_class_filter_equals_torchvision_with_the_other_scores_at_zero(photos:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torchvision.models.detection.roi_heads.F.softmax", only_chosen)
-        expected = torchvision_result(model, photos[0])
+        expected = torchvision_result(model, images[0])
     assert set(found.names) == set(chosen)
     assert_equal(found, expected)
 
 
-def test_most_detections(photos: list[Path]) -> None:
+def test_most_detections(images: list[Path]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3)
-    few, many = (model.predict(photos[0], max_detections=most)[0] for most in (7, 300))
+    few, many = (model.predict(images[0], max_detections=most)[0] for most in (7, 300))
     assert len(few) == 7
     assert len(many) > 100
     np.testing.assert_array_equal(few.boxes, many.boxes[:7])
     model.network.roi_heads.detections_per_img = 300
-    assert_equal(many, torchvision_result(model, photos[0]))
+    assert_equal(many, torchvision_result(model, images[0]))
 
 
-def test_batches_find_what_single_photos_find(photos: list[Path], bundled: MaskRCNN) -> None:
+def test_batches_find_what_single_images_find(images: list[Path], bundled: MaskRCNN) -> None:
     # Trained values: random ones magnify the rounding of a batch's other kernels, on some processors to other objects.
-    single = bundled.predict(photos, batch_size=1)
-    together = bundled.predict(photos, batch_size=len(photos))
-    assert len({net.padded_size(bundled.network, one.size) for one in single}) < len(photos), "no two share a batch"
+    single = bundled.predict(images, batch_size=1)
+    together = bundled.predict(images, batch_size=len(images))
+    assert len({net.padded_size(bundled.network, one.size) for one in single}) < len(images), "no two share a batch"
     assert sum(map(len, single)) > 3
     for one, other in zip(single, together):
         np.testing.assert_array_equal(one.labels, other.labels)
@@ -169,7 +169,7 @@ def test_batches_find_what_single_photos_find(photos: list[Path], bundled: MaskR
             assert (frame != mask).mean() <= 0.001
 
 
-def test_the_first_photo_does_not_change_the_pooling_of_later_ones() -> None:
+def test_the_first_image_does_not_change_the_pooling_of_later_ones() -> None:
     first, second = (build("maskrcnn_mobilenet_v2_fpn", num_classes=2, pretrained=True) for _ in range(2))
     with torch.no_grad():
         first([torch.rand(3, 20, 2000)])

@@ -13,22 +13,22 @@ from pycocotools.cocoeval import COCOeval
 
 from conftest import SHARED
 from maskbridge.adapter import Instances, MaskRCNN
-from maskbridge.adapter.coco_dataset import read_coco, write_coco
+from maskbridge.adapter.datasets.coco_dataset import read_coco, write_coco
+from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset, labeled_images, usable
 from maskbridge.adapter.evaluation.measure import evaluate, measure
 from maskbridge.adapter.evaluation.report import write_report
-from maskbridge.adapter.labelled import DataError, LabelledPhotos, named, usable
-from maskbridge.adapter.steps import finished
-from shapes import photos_of, shapes
+from maskbridge.adapter.long_jobs import run_to_end
+from shapes import images_of, shapes
 
 COCO_MINI = SHARED / "coco-mini" / "instances.json"
 
 
-def jittered(photos: LabelledPhotos, seed: int = 0) -> list[Instances]:
+def jittered(images: LabeledDataset, seed: int = 0) -> list[Instances]:
     """Predictions near the labels: boxes and masks moved, some left out, some of another class, scores by chance."""
     rng = np.random.default_rng(seed)
     made = []
-    for photo in photos:
-        truth = photo.instances
+    for image in images:
+        truth = image.instances
         truth = truth[rng.random(len(truth)) < 0.8] if len(truth) else truth
         labels = np.where(rng.random(len(truth)) < 0.9, truth.labels, 1)
         moved = tuple(
@@ -40,14 +40,14 @@ def jittered(photos: LabelledPhotos, seed: int = 0) -> list[Instances]:
     return made
 
 
-def test_numbers_equal_pycocotools(photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
-    found = jittered(photos_with_labels)
-    evaluation = finished(measure(photos_with_labels, found, photos_with_labels.class_names))
-    write_coco(tmp_path / "labels.json", photos_with_labels)
+def test_numbers_equal_pycocotools(images_with_labels: LabeledDataset, tmp_path: Path) -> None:
+    found = jittered(images_with_labels)
+    evaluation = run_to_end(measure(images_with_labels, found, images_with_labels.class_names))
+    write_coco(tmp_path / "labels.json", images_with_labels)
     truth = COCO(str(tmp_path / "labels.json"))
     for kind, theirs, other in (("boxes", "bbox", "segmentation"), ("masks", "segm", "bbox")):
         # With both in a result pycocotools would take the box's area for the mask's.
-        found_in_all = [result for number, photo in enumerate(found, start=1) for result in photo.to_coco(number)]
+        found_in_all = [result for number, image in enumerate(found, start=1) for result in image.to_coco(number)]
         results = [{name: value for name, value in result.items() if name != other} for result in found_in_all]
         (tmp_path / "results.json").write_text(json.dumps(results))
         expected = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), theirs)
@@ -60,17 +60,17 @@ def test_numbers_equal_pycocotools(photos_with_labels: LabelledPhotos, tmp_path:
 
 
 @pytest.fixture(scope="module")
-def photos_with_labels() -> LabelledPhotos:
+def images_with_labels() -> LabeledDataset:
     """Real labels with crowds, where they are at hand; else discs and bars."""
     if COCO_MINI.is_file():
         return read_coco(COCO_MINI, split="val2017")
-    return photos_of(shapes(12))
+    return images_of(shapes(12))
 
 
 @pytest.mark.skipif(not COCO_MINI.is_file(), reason="shared/coco-mini is not here")
-def test_the_bundled_weights_on_coco_mini(bundled: MaskRCNN, photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
-    few = replace(photos_with_labels, photos=photos_with_labels.photos[:16])
-    evaluation = finished(evaluate(bundled, few))
+def test_the_bundled_weights_on_coco_mini(bundled: MaskRCNN, images_with_labels: LabeledDataset, tmp_path: Path) -> None:
+    few = replace(images_with_labels, images=images_with_labels.images[:16])
+    evaluation = run_to_end(evaluate(bundled, few))
     assert evaluation.class_names == ("person",)
     assert "bench" in evaluation.not_measured
     matches = evaluation.main.matches
@@ -83,15 +83,15 @@ def test_the_bundled_weights_on_coco_mini(bundled: MaskRCNN, photos_with_labels:
 
 
 @pytest.mark.skipif(not COCO_MINI.is_file(), reason="shared/coco-mini is not here")
-def test_coco_there_and_back(photos_with_labels: LabelledPhotos, tmp_path: Path) -> None:
-    write_coco(tmp_path / "labels.json", photos_with_labels)
+def test_coco_there_and_back(images_with_labels: LabeledDataset, tmp_path: Path) -> None:
+    write_coco(tmp_path / "labels.json", images_with_labels)
     again = read_coco(tmp_path / "labels.json", COCO_MINI.parent / "images")
-    assert again.class_names == photos_with_labels.class_names
-    for one, other in zip(again, photos_with_labels):
+    assert again.class_names == images_with_labels.class_names
+    for one, other in zip(again, images_with_labels):
         mine, theirs = one.instances, other.instances
         assert mine.names == theirs.names
         assert all((a == b).all() for a, b in zip(mine.frames(), theirs.frames()))
-    crowds = usable(photos_with_labels, photos_with_labels.class_names).reasons().get("a crowd, not an object", 0)
+    crowds = usable(images_with_labels, images_with_labels.class_names).reasons().get("a crowd, not an object", 0)
     assert crowds > 0
 
 
@@ -99,12 +99,12 @@ def test_nothing_to_measure(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     size = astronaut.shape[:2]
     zebra = Instances(size, [[0, 0, 9, 9]], [1], ("__background__", "zebra"), [None])
     with pytest.raises(DataError, match=r"nothing to measure.*zebra"):
-        finished(evaluate(bundled, named([(astronaut, zebra)])))
+        run_to_end(evaluate(bundled, labeled_images([(astronaut, zebra)])))
 
 
 def test_boxes_without_masks_are_measured_as_boxes(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     person = Instances(astronaut.shape[:2], [[0, 0, 400, 500]], [1], bundled.class_names, [None])
-    evaluation = finished(evaluate(bundled, named([(astronaut, person)])))
+    evaluation = run_to_end(evaluate(bundled, labeled_images([(astronaut, person)])))
     assert list(evaluation.scores) == ["boxes"]
 
 
@@ -126,10 +126,10 @@ def test_categories_may_begin_at_zero(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"images": []}, "names no photo"),
+        ({"images": []}, "names no image"),
         ({"images": [{"id": 1, "file_name": "../a.jpg", "height": 2, "width": 3}]}, "not below the folder"),
         ({"images": [{"id": 1, "file_name": "/etc/passwd", "height": 2, "width": 3}]}, "not below the folder"),
-        ({"images": [{"id": 1, "file_name": "b.jpg", "height": 2, "width": 3}]}, r"1 of its 1 photos are not in .*b\.jpg"),
+        ({"images": [{"id": 1, "file_name": "b.jpg", "height": 2, "width": 3}]}, r"1 of its 1 images are not in .*b\.jpg"),
         ({"images": [{"id": 1}]}, "not COCO's format"),
         ({"annotations": [{}]}, "not COCO's format"),
         ({"categories": None}, "not COCO's format"),
@@ -160,8 +160,8 @@ def test_broken_annotations_are_named(tmp_path: Path) -> None:
     (tmp_path / "coco.json").write_text(json.dumps(GOOD | {"annotations": [annotation, *bad]}))
     found = read_coco(tmp_path / "coco.json")
     assert found.objects == 1
-    assert [label.label for label in found.unusable] == ["6", "7", "8", "9"]
-    assert "not [20, 30]" in found.unusable[0].reason
+    assert [label.label for label in found.skipped] == ["6", "7", "8", "9"]
+    assert "not [20, 30]" in found.skipped[0].reason
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_broken_annotations_are_named(tmp_path: Path) -> None:
         ({"segmentation": {"size": [20, 30], "counts": "\ud800"}}, "not in COCO's alphabet"),
         ({"segmentation": {"size": [20, 30], "counts": "oooooooooooooooooooo0"}}, "not in COCO's alphabet"),
         ({"segmentation": {"size": [20, 30], "counts": [1, 2]}}, "add up to height times width"),
-        ({"segmentation": {"size": [21, 30], "counts": "0"}}, "is for a photo of"),
+        ({"segmentation": {"size": [21, 30], "counts": "0"}}, "is for an image of"),
         ({"bbox": [1, 1, float("nan"), 9]}, "four finite numbers"),
         ({"bbox": "text"}, "four numbers"),
         ({"category_id": "0"}, "is not in the categories"),
@@ -185,6 +185,6 @@ def test_annotations_that_are_broken_are_named(change: dict[str, object], said: 
     (tmp_path / "coco.json").write_text(json.dumps({**GOOD, "annotations": [{**good, **change}, {**good, "id": 6}]}))
     found = read_coco(tmp_path / "coco.json")
     assert found[0].instances.ids == ("6",)
-    ((photo, label, reason),) = [(bad.photo, bad.label, bad.reason) for bad in found.unusable]
-    assert (photo, label) == ("a.jpg", "5")
+    ((image, label, reason),) = [(bad.image, bad.label, bad.reason) for bad in found.skipped]
+    assert (image, label) == ("a.jpg", "5")
     assert said in reason

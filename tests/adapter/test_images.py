@@ -1,4 +1,4 @@
-"""Any photo to RGB, and every kind of bad photo to a clear error."""
+"""Any image to RGB, and every kind of bad image to a clear error."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def rgb() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
 
 
-def test_the_same_photo_in_every_form(rgb: np.ndarray, tmp_path: Path) -> None:
+def test_the_same_image_in_every_form(rgb: np.ndarray, tmp_path: Path) -> None:
     image = Image.fromarray(rgb)
-    path = tmp_path / "photo.png"
+    path = tmp_path / "image.png"
     image.save(path)
     forms = [path, str(path), path.read_bytes(), image, rgb, rgb / 255, torch.from_numpy(rgb).permute(2, 0, 1)]
     for form in forms:
@@ -81,9 +81,9 @@ def test_other_modes_become_rgb(mode: str, rgb: np.ndarray) -> None:
 @pytest.mark.parametrize("form", ["png", "tiff", "array"])
 def test_16_bits_are_scaled_to_8(form: str) -> None:
     values = np.array([[0, 257, 65535], [128 * 257, 1000, 40000]], dtype=np.uint16)
-    image = Image.fromarray(values)
-    photo = values if form == "array" else encoded(image, form.upper())
-    np.testing.assert_array_equal(pixels(read(photo))[:, :, 0], np.rint(values / 257).astype(np.uint8))
+    picture = Image.fromarray(values)
+    image = values if form == "array" else encoded(picture, form.upper())
+    np.testing.assert_array_equal(pixels(read(image))[:, :, 0], np.rint(values / 257).astype(np.uint8))
 
 
 def test_palettes_with_transparency_need_no_warning() -> None:
@@ -113,7 +113,7 @@ def bad_files(folder: Path, rgb: np.ndarray) -> dict[str, Path]:
     contents = {
         "empty.jpg": b"",
         "truncated.jpg": jpeg[: len(jpeg) // 2],
-        "text.jpg": b"this is not a photo\n" * 20,
+        "text.jpg": b"this is not an image\n" * 20,
         "bomb.png": bomb(),
         "broken.png": encoded(Image.fromarray(rgb), "PNG")[:60] + b"\0" * 40,
     }
@@ -156,12 +156,12 @@ def test_bad_files_name_themselves_and_leave_the_others_alone(
     for result in (results[0], results[-1]):
         assert not isinstance(result, ImageError)
         assert "person" in result.names
-    with pytest.raises(ImageError, match=r"photo 1 .*empty\.jpg"):
+    with pytest.raises(ImageError, match=r"image 1 .*empty\.jpg"):
         bundled.predict([astronaut, bad["empty.jpg"]])
 
 
 @pytest.mark.parametrize(
-    ("photo", "reason"),
+    ("image", "reason"),
     [
         (torch.full((3, 4, 4), float("nan")), "NaN"),
         (torch.full((3, 4, 4), 255.0), "divide by 255"),
@@ -185,14 +185,14 @@ def test_bad_files_name_themselves_and_leave_the_others_alone(
         (None, "NoneType"),
     ],
 )
-def test_bad_values(photo: Any, reason: str) -> None:
+def test_bad_values(image: Any, reason: str) -> None:
     with pytest.raises(ImageError, match=reason):
-        read(photo)
+        read(image)
 
 
 def test_errors_survive_a_worker_process() -> None:
     error = pickle.loads(pickle.dumps(ImageError("broken", index=3, path="a.jpg")))
-    assert (str(error), error.index, error.path) == ("photo 3 a.jpg: broken", 3, "a.jpg")
+    assert (str(error), error.index, error.path) == ("image 3 a.jpg: broken", 3, "a.jpg")
 
 
 def test_an_image_given_is_not_changed(rgb: np.ndarray, bundled: MaskRCNN) -> None:

@@ -14,7 +14,8 @@ from pycocotools import mask as coco_mask
 
 from maskbridge.adapter import Instances, MaskCrop, MaskRCNN
 from maskbridge.adapter.coco import AnnotationError, decode_rle, encode_rle, polygon_iou
-from maskbridge.adapter.masks import _fetched, crop_of_frame
+from maskbridge.adapter.masks import crop_of_frame
+from maskbridge.adapter.pasting import _fetched
 from maskbridge.adapter.polygons import _filled_parts, from_polygons, to_polygons
 
 frames = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(lambda shape: arrays(bool, shape))
@@ -144,18 +145,18 @@ def test_ids_and_attributes_survive_coco() -> None:
             "bbox": [1, 1, 4, 4],
             "segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]],
             "iscrowd": 0,
-            "colour": "red",
+            "color": "red",
         },
         {"id": 6, "category_id": 9, "bbox": [0, 0, 2, 3]},
     ]
     found = Instances.from_coco(annotations, (8, 8), {3: "cat", 9: "dog"})
     assert found.names == ["cat", "dog"]
     assert found.ids == ("5", "6")
-    assert found.attributes == ({"iscrowd": 0, "colour": "red"}, {})
+    assert found.attributes == ({"iscrowd": 0, "color": "red"}, {})
     assert found.masks[1] is None
     assert found.frame(0).sum() == 16
     back = found.to_coco()
-    assert back[0]["colour"] == "red"
+    assert back[0]["color"] == "red"
     assert "segmentation" not in back[1]
 
 

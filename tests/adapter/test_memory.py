@@ -1,4 +1,4 @@
-"""No tensor of N full frames exists at any time, and a large photo stays under 2 GB."""
+"""No tensor of N full frames exists at any time, and a large image stays under 2 GB."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class LargestTensor(TorchDispatchMode):
 
 def test_no_tensor_of_n_full_frames_is_made(astronaut: np.ndarray) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.1)
-    photo = as_float(read(Image.fromarray(astronaut).resize((WIDTH, HEIGHT))))
+    image = as_float(read(Image.fromarray(astronaut).resize((WIDTH, HEIGHT))))
     with LargestTensor() as largest:
-        found = model.predict(photo)[0]
+        found = model.predict(image)[0]
     assert len(found) == 100
-    assert largest.elements <= 3 * HEIGHT * WIDTH  # the photo itself
+    assert largest.elements <= 3 * HEIGHT * WIDTH  # the image itself
     with torch.no_grad(), LargestTensor() as theirs:
-        model.network([photo])
+        model.network([image])
     assert theirs.elements >= 100 * HEIGHT * WIDTH, "the test would not notice"
 
 
@@ -50,8 +50,8 @@ import pathlib, skimage
 from PIL import Image
 from seeded import seeded
 model = seeded("maskrcnn_resnet50_fpn", anchors=((1200,), (1500,), (1800,), (2000,), (2400,)))
-photo = Image.open(pathlib.Path(skimage.__file__).parent / "data" / "astronaut.png").resize((4000, 3000))
-found = model.predict(photo)[0]
+image = Image.open(pathlib.Path(skimage.__file__).parent / "data" / "astronaut.png").resize((4000, 3000))
+found = model.predict(image)[0]
 status = pathlib.Path("/proc/self/status").read_text()  # getrusage would count the parent's memory at the fork
 print(len(found), int(status.split("VmHWM:")[1].split()[0]) / 1024, sum(crop.pixels.size for crop in found.masks) / 12e6)
 """

@@ -12,28 +12,28 @@ from PIL import Image
 
 from maskbridge.adapter import ImageError, MaskRCNN, OnnxMaskRCNN, SettingsError, WeightsError
 from maskbridge.adapter import onnx_export as exporting
+from maskbridge.adapter.export.onnx_export import CHECK_IMAGE, ExportError, export
+from maskbridge.adapter.export.onnx_mask_rcnn import fit
 from maskbridge.adapter.images import read
-from maskbridge.adapter.onnx_export import CHECK_PHOTO, ExportError, export
-from maskbridge.adapter.onnx_model import fit
 from seeded import seeded
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory, bundled: MaskRCNN, photos: list[Path]) -> Path:
+def file(tmp_path_factory: pytest.TempPathFactory, bundled: MaskRCNN, images: list[Path]) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "people.onnx"
-    check = export(bundled, path, batch_size=2, photos=photos)
+    check = export(bundled, path, batch_size=2, images=images)
     assert check.good
-    assert check.objects >= 2 * len(photos)
+    assert check.objects >= 2 * len(images)
     return path
 
 
-def test_the_same_input_gives_the_same_objects(file: Path, bundled: MaskRCNN, photos: list[Path]) -> None:
+def test_the_same_input_gives_the_same_objects(file: Path, bundled: MaskRCNN, images: list[Path]) -> None:
     model = OnnxMaskRCNN(file)
     assert model.class_names == bundled.class_names
     assert model.fingerprint == bundled.fingerprint
-    for photo in [CHECK_PHOTO, *photos]:
-        fitted, _ = fit(read(photo), model.input_size)
-        # A photo of just this size is not resized by either: the same padded input.
+    for image in [CHECK_IMAGE, *images]:
+        fitted, _ = fit(read(image), model.input_size)
+        # An image of just this size is not resized by either: the same padded input.
         padded = torch.zeros((3, *model.input_size))
         padded[:, : fitted.shape[-2], : fitted.shape[-1]] = fitted.clamp(0, 1)
         height, width = model.input_size
@@ -46,27 +46,27 @@ def test_the_same_input_gives_the_same_objects(file: Path, bundled: MaskRCNN, ph
             assert (one != other).sum() <= 0.001 * max(other.sum(), 1000)
 
 
-def test_photos_of_any_size_in_batches(file: Path, bundled: MaskRCNN, photos: list[Path]) -> None:
+def test_images_of_any_size_in_batches(file: Path, bundled: MaskRCNN, images: list[Path]) -> None:
     model = OnnxMaskRCNN(file)
-    results = model.predict([CHECK_PHOTO, photos[0], photos[1]], confidence_threshold=0.5)
-    with Image.open(photos[0]) as image:
+    results = model.predict([CHECK_IMAGE, images[0], images[1]], confidence_threshold=0.5)
+    with Image.open(images[0]) as image:
         assert results[1].size == (image.height, image.width)
-    (alone,) = model.predict(CHECK_PHOTO, confidence_threshold=0.5)
+    (alone,) = model.predict(CHECK_IMAGE, confidence_threshold=0.5)
     np.testing.assert_allclose(alone.boxes, results[0].boxes, atol=1e-2)
-    (expected,) = bundled.predict(CHECK_PHOTO, confidence_threshold=0.5)
+    (expected,) = bundled.predict(CHECK_IMAGE, confidence_threshold=0.5)
     assert alone.names[0] == expected.names[0] == "person"
     overlap = (alone.frame(0) & expected.frame(0)).sum() / (alone.frame(0) | expected.frame(0)).sum()
     assert overlap > 0.8, "the inputs' scales differ, the person does not"
-    assert len(model.predict(CHECK_PHOTO, max_detections=1)[0]) == 1
+    assert len(model.predict(CHECK_IMAGE, max_detections=1)[0]) == 1
 
 
-def test_a_bad_photo_is_named_and_alone(file: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("not a photo")
+def test_a_bad_image_is_named_and_alone(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("not an image")
     model = OnnxMaskRCNN(file)
-    found = list(model.predict_each([CHECK_PHOTO, tmp_path / "text.jpg", CHECK_PHOTO]))
+    found = list(model.predict_each([CHECK_IMAGE, tmp_path / "text.jpg", CHECK_IMAGE]))
     assert [isinstance(result, ImageError) for result in found] == [False, True, False]
-    with pytest.raises(ImageError, match=r"photo 1 .*text\.jpg"):
-        model.predict([CHECK_PHOTO, tmp_path / "text.jpg"])
+    with pytest.raises(ImageError, match=r"image 1 .*text\.jpg"):
+        model.predict([CHECK_IMAGE, tmp_path / "text.jpg"])
 
 
 def test_wrong_settings_are_named(file: Path) -> None:
@@ -77,7 +77,7 @@ def test_wrong_settings_are_named(file: Path) -> None:
         ({"classes": ["zebra"]}, "unknown class 'zebra'"),
     ):
         with pytest.raises(SettingsError, match=said):
-            model.predict(CHECK_PHOTO, **options)  # type: ignore[arg-type]
+            model.predict(CHECK_IMAGE, **options)  # type: ignore[arg-type]
 
 
 def test_files_that_are_not_ours(file: Path, tmp_path: Path) -> None:

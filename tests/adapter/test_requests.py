@@ -40,15 +40,15 @@ def test_nothing_to_predict(bundled: MaskRCNN) -> None:
     assert bundled.predict([]) == []
 
 
-def test_predict_each_reads_photos_as_they_are_needed(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+def test_predict_each_reads_images_as_they_are_needed(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     read_so_far = []
 
-    def photos() -> Any:
+    def images() -> Any:
         for index in range(6):
             read_so_far.append(index)
             yield astronaut
 
-    results = bundled.predict_each(photos(), batch_size=2)
+    results = bundled.predict_each(images(), batch_size=2)
     next(results)
     assert read_so_far == [0, 1]
 
@@ -64,20 +64,20 @@ def test_boxes_of_detections_give_their_masks(bundled: MaskRCNN, astronaut: np.n
 
 def test_the_box_head_chooses_where_no_label_is_given() -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3, num_classes=5)
-    photo = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     boxes = [[10, 10, 60, 70], [-20, 5, 500, 80], [0, 0, 1, 1], [30.2, 20.4, 30.9, 50]]
-    found = model.segment_boxes(photo, boxes, ["class_2", None, 3, None])
+    found = model.segment_boxes(image, boxes, ["class_2", None, 3, None])
     np.testing.assert_array_equal(found.boxes, np.asarray(boxes, dtype=np.float32))
     assert (found.labels[0], found.labels[2]) == (2, 3)
     assert (found.labels > 0).all()
     assert ((found.scores >= 0) & (found.scores <= 1)).all()  # type: ignore[operator]
-    only = model.segment_boxes(photo, boxes, classes=["class_4"])
+    only = model.segment_boxes(image, boxes, classes=["class_4"])
     assert set(only.names) == {"class_4"}
-    features = model.encode([read(photo)])
+    features = model.encode([read(image)])
     again = model.segment_boxes(features, boxes, ["class_2", None, 3, None])
     for frame, other in zip(found.frames(), again.frames()):
         np.testing.assert_array_equal(frame, other)
-    assert len(model.segment_boxes(photo, [])) == 0
+    assert len(model.segment_boxes(image, [])) == 0
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_box_head_chooses_where_no_label_is_given() -> None:
         ([[1, 2, 3]], None, r"\[N, 4\]"),
         ([[1, 2, float("nan"), 9]], None, "box 0 has a coordinate"),
         ([[5, 5, 5, 9]], None, "box 0 .* no area"),
-        ([[0, 0, 4, 4], [900, 0, 950, 9]], None, "box 1 .* no area inside the photo of 512 x 512"),
+        ([[0, 0, 4, 4], [900, 0, 950, 9]], None, "box 1 .* no area inside the image of 512 x 512"),
         ([[0, 0, 9, 9]], ["persn"], "did you mean 'person'"),
         ([[0, 0, 9, 9]], ["person", "person"], "one label for each of the 1 boxes"),
         ([[0, 0, 9, 9]], [7], "labels are 1 to 1"),

@@ -22,24 +22,24 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from maskbridge.adapter import ImageError, Instances, MaskbridgeError, MaskCrop, MaskRCNN, SettingsError
+from maskbridge.adapter.datasets.labeled_dataset import DataError, labeled_images
 from maskbridge.adapter.evaluation.measure import evaluate
 from maskbridge.adapter.images import as_float, read
 from maskbridge.adapter.instances import BACKGROUND
-from maskbridge.adapter.labelled import DataError, named
-from maskbridge.adapter.steps import finished
+from maskbridge.adapter.long_jobs import run_to_end
 from maskbridge.adapter.training.classes import with_classes
-from maskbridge.adapter.training.data import EpochBatches, TrainingPhotos, changed
+from maskbridge.adapter.training.data import EpochBatches, TrainingImages, augment
 from maskbridge.adapter.training.module import LOSSES, TrainingError, TrainingModule
 from maskbridge.adapter.training.run import Step, train, train_steps
 from maskbridge.adapter.training.saving import CHECKPOINT
 from maskbridge.adapter.training.settings import TrainingSettings
 from seeded import seeded
-from shapes import CLASSES, SMALL, photos_of, shapes
+from shapes import CLASSES, SMALL, images_of, shapes
 
 
 @pytest.fixture(scope="module")
 def model() -> MaskRCNN:
-    """A trained trunk with new heads, for small photos: steps of a tenth of a second."""
+    """A trained trunk with new heads, for small images: steps of a tenth of a second."""
     start = MaskRCNN("bundled")
     return with_classes(MaskRCNN(replace(start.weights, arguments=SMALL)), CLASSES)
 
@@ -56,7 +56,7 @@ def test_losses_equal_torchvisions() -> None:
     module = TrainingModule(ours, TrainingSettings(), 10)
     module.network.train()
     pairs = shapes(3)
-    images, targets = [as_float(read(photo)) for photo, _ in pairs], [found.to_target() for _, found in pairs]
+    images, targets = [as_float(read(pixels)) for pixels, _ in pairs], [found.to_target() for _, found in pairs]
     with torch.random.fork_rng():
         torch.manual_seed(7)
         expected = theirs([image.clone() for image in images], [dict(target) for target in targets])
@@ -68,20 +68,20 @@ def test_losses_equal_torchvisions() -> None:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-9)
 
 
-def test_overfitting_a_few_photos(model: MaskRCNN, tmp_path: Path) -> None:
-    photos = photos_of(shapes(4) * 12)
+def test_overfitting_a_few_images(model: MaskRCNN, tmp_path: Path) -> None:
+    images = images_of(shapes(4) * 12)
     settings = TrainingSettings(epochs=8, batch_size=4, learning_rate=1e-3, scale_jitter=None)
     steps: list[Step] = []
-    report = train(model, photos, tmp_path, settings, progress=False, on_step=steps.append)
+    report = train(model, images, tmp_path, settings, progress=False, on_step=steps.append)
     assert report.history[-1]["loss"] < report.history[0]["loss"] / 3
     trained = MaskRCNN(str(report.best))
     assert trained.class_names == CLASSES
-    assert finished(evaluate(trained, photos)).scores["masks"].numbers["AP50"] >= 0.9
+    assert run_to_end(evaluate(trained, images)).scores["masks"].numbers["AP50"] >= 0.9
     assert [step.done for step in steps] == list(range(1, 97))
     assert set(steps[-1].losses) == {"loss", *LOSSES}
     with safe_open(report.best, framework="pt") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["training_data"])["objects"] == photos.objects
+    assert json.loads(metadata["training_data"])["objects"] == images.objects
     assert json.loads(metadata["metrics"])["epoch"] == 8
     header, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
     assert header.startswith("epoch,loss,loss_classifier")
@@ -91,7 +91,7 @@ def test_overfitting_a_few_photos(model: MaskRCNN, tmp_path: Path) -> None:
 
 
 def test_killed_and_started_again_it_ends_with_the_same_weights(model: MaskRCNN, tmp_path: Path) -> None:
-    photos, validation = photos_of(shapes(5)), photos_of(shapes(3, seed=9))
+    images, validation = images_of(shapes(5)), images_of(shapes(3, seed=9))
     settings = TrainingSettings(epochs=3, seed=3)
     script = tmp_path / "run.py"
     script.write_text(
@@ -102,7 +102,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(model: MaskRCNN,
         "spec.loader.exec_module(module)\n"
         "module.train_in_process(sys.argv[1])\n"
     )
-    undisturbed = train(model, photos, tmp_path / "whole", settings, progress=False, validation=validation)
+    undisturbed = train(model, images, tmp_path / "whole", settings, progress=False, validation=validation)
     broken = tmp_path / "broken"
     with subprocess.Popen([sys.executable, script, broken], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -112,14 +112,14 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(model: MaskRCNN,
                 break
     assert process.returncode == -signal.SIGKILL
     assert torch.load(broken / CHECKPOINT, weights_only=True)["epoch"] == 0
-    resumed = train(model, photos, broken, settings, progress=False, validation=validation)
+    resumed = train(model, images, broken, settings, progress=False, validation=validation)
     assert (undisturbed.resumed, resumed.resumed) == (0, 1)
     for ours, theirs in ((resumed.last, undisturbed.last), (resumed.best, undisturbed.best)):
         values, expected = load_file(ours), load_file(theirs)
         assert all(torch.equal(values[name], expected[name]) for name in expected)
     same = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
     assert same == [{k: v for k, v in row.items() if k != "seconds"} for row in undisturbed.history]
-    again = train(model, photos, broken, settings, progress=False, validation=validation)
+    again = train(model, images, broken, settings, progress=False, validation=validation)
     assert again.resumed == 3, "a training that is done is not done again"
 
 
@@ -128,11 +128,11 @@ def train_in_process(out: str) -> None:
     start = with_classes(MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)), CLASSES)
     train(
         start,
-        photos_of(shapes(5)),
+        images_of(shapes(5)),
         out,
         TrainingSettings(epochs=3, seed=3),
         progress=False,
-        validation=photos_of(shapes(3, seed=9)),
+        validation=images_of(shapes(3, seed=9)),
         on_step=lambda step: (print(step, flush=True), time.sleep(0.5))[0],
     )
 
@@ -156,31 +156,31 @@ def test_classes_that_stay_keep_what_is_known_of_them() -> None:
 
 
 def test_changes_follow_from_seed_and_epoch() -> None:
-    photos = photos_of(shapes(4))
-    one, same = (TrainingPhotos(photos, TrainingSettings(seed=1))[(2, 0)] for _ in range(2))
+    images = images_of(shapes(4))
+    one, same = (TrainingImages(images, TrainingSettings(seed=1))[(2, 0)] for _ in range(2))
     assert torch.equal(one[0], same[0])
     assert torch.equal(one[1]["masks"], same[1]["masks"])
-    other = TrainingPhotos(photos, TrainingSettings(seed=1))[(3, 0)]
+    other = TrainingImages(images, TrainingSettings(seed=1))[(3, 0)]
     assert not torch.equal(one[0], other[0])
-    batches = EpochBatches(photos, TrainingSettings(seed=1), lambda: 5)
+    batches = EpochBatches(images, TrainingSettings(seed=1), lambda: 5)
     assert list(batches) == list(batches)
     assert sorted(place for batch in batches for _, place in batch) == [0, 1, 2, 3]
 
 
-def test_work_is_shared_out_without_losing_a_photo() -> None:
-    photos = photos_of(shapes(7))
-    ranks = [EpochBatches(photos, TrainingSettings(), lambda: 0, rank=rank, world=3) for rank in range(3)]
+def test_work_is_shared_out_without_losing_a_image() -> None:
+    images = images_of(shapes(7))
+    ranks = [EpochBatches(images, TrainingSettings(), lambda: 0, rank=rank, world=3) for rank in range(3)]
     assert [len(list(rank)) for rank in ranks] == [len(rank) for rank in ranks] == [2, 2, 2]
     assert {place for rank in ranks for batch in rank for _, place in batch} == set(range(7))
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_fit_their_masks_after_changes(seed: int) -> None:
-    (photo, found), *_ = shapes(1, seed=seed)
+    (pixels, found), *_ = shapes(1, seed=seed)
     torch.manual_seed(seed)
-    image, target = changed(read(photo), found.to_target(), TrainingSettings(scale_jitter=(0.4, 2.5)))
+    image, target = augment(read(pixels), found.to_target(), TrainingSettings(scale_jitter=(0.4, 2.5)))
     height, width = image.shape[-2:]
-    assert (height, width) == photo.shape[:2]
+    assert (height, width) == pixels.shape[:2]
     assert len(target["boxes"]) == len(target["labels"]) == len(target["masks"])
     assert set(target["masks"].unique().tolist()) <= {0, 1}
     for box, mask in zip(target["boxes"], target["masks"]):
@@ -191,47 +191,47 @@ def test_boxes_fit_their_masks_after_changes(seed: int) -> None:
 
 
 def test_a_loss_that_is_no_number_names_the_batch(model: MaskRCNN, tmp_path: Path) -> None:
-    photos = photos_of(shapes(2))
-    report = train(model, photos, tmp_path, TrainingSettings(epochs=1), progress=False)
+    images = images_of(shapes(2))
+    report = train(model, images, tmp_path, TrainingSettings(epochs=1), progress=False)
     kept = report.last.read_bytes()
     broken = with_classes(model, CLASSES)
     with torch.no_grad():
         broken.network.roi_heads.mask_predictor.mask_fcn_logits.bias.fill_(float("nan"))
     (tmp_path / CHECKPOINT).unlink()
-    with pytest.raises(TrainingError, match=r"epoch 1, step 1 .*photo [01], photo [01]"):
-        train(broken, photos, tmp_path, TrainingSettings(epochs=1), progress=False)
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1 .*image [01], image [01]"):
+        train(broken, images, tmp_path, TrainingSettings(epochs=1), progress=False)
     assert report.last.read_bytes() == kept
 
 
 def test_it_can_be_stopped_and_goes_on(model: MaskRCNN, tmp_path: Path) -> None:
-    photos, settings = photos_of(shapes(4)), TrainingSettings(epochs=2)
-    steps = train_steps(model, photos, tmp_path, settings)
+    images, settings = images_of(shapes(4)), TrainingSettings(epochs=2)
+    steps = train_steps(model, images, tmp_path, settings)
     for step in steps:
         if step.epoch == 2:
             break
     steps.close()
-    report = finished(train_steps(model, photos, tmp_path, settings))
+    report = run_to_end(train_steps(model, images, tmp_path, settings))
     assert report.resumed == 1
     assert [row["epoch"] for row in report.history] == [1, 2]
 
 
 def test_two_trainings_in_one_folder(model: MaskRCNN, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(TrainingError, match="a training is running in this folder"):
-        train(model, photos_of(shapes(1)), tmp_path, progress=False)
+        train(model, images_of(shapes(1)), tmp_path, progress=False)
 
 
 def test_a_folder_of_another_training(model: MaskRCNN, tmp_path: Path) -> None:
-    train(model, photos_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
+    train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
     with pytest.raises(TrainingError, match="of a training with other weights"):
-        train(model, photos_of(shapes(2)), tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
+        train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
     (tmp_path / CHECKPOINT).write_bytes(b"half")
     with pytest.raises(TrainingError, match="cannot be read as a checkpoint"):
-        train(model, photos_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
+        train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
 
 
 def test_a_full_disk_keeps_the_last_good_files(model: MaskRCNN, tmp_path: Path) -> None:
-    photos = photos_of(shapes(2))
-    report = train(model, photos, tmp_path, TrainingSettings(epochs=1), progress=False)
+    images = images_of(shapes(2))
+    report = train(model, images, tmp_path, TrainingSettings(epochs=1), progress=False)
     kept = {path: path.read_bytes() for path in (report.last, report.best)}
     (tmp_path / CHECKPOINT).unlink()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -239,7 +239,7 @@ def test_a_full_disk_keeps_the_last_good_files(model: MaskRCNN, tmp_path: Path) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, before[1]))  # no file may grow beyond 2 MB
     try:
         with pytest.raises(MaskbridgeError, match="cannot be written"):
-            train(model, photos, tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
+            train(model, images, tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, old)
@@ -258,47 +258,47 @@ def instances(**changes: object) -> Instances:
     [
         ({"class_names": (BACKGROUND, "cat")}, "class 'cat' is not in the class list"),
         ({"masks": (None,)}, "a box without a mask"),
-        ({"masks": (MaskCrop(2, 2, np.zeros((3, 3), dtype=bool)),)}, "its mask has no pixel in the photo"),
-        ({"masks": (MaskCrop(40, 2, np.ones((3, 3), dtype=bool)),)}, "its mask has no pixel in the photo"),
+        ({"masks": (MaskCrop(2, 2, np.zeros((3, 3), dtype=bool)),)}, "its mask has no pixel in the image"),
+        ({"masks": (MaskCrop(40, 2, np.ones((3, 3), dtype=bool)),)}, "its mask has no pixel in the image"),
         ({"masks": (MaskCrop(2, 2, np.ones((1, 1), dtype=bool)),)}, "its mask is a single pixel"),
-        ({"boxes": [[40, 2, 50, 9]]}, "its box is not in the photo or has no area"),
-        ({"boxes": [[5, 5, 5, 9]]}, "its box is not in the photo or has no area"),
-        ({"boxes": [[float("nan"), 2, 7, 6]]}, "its box is not in the photo or has no area"),
+        ({"boxes": [[40, 2, 50, 9]]}, "its box is not in the image or has no area"),
+        ({"boxes": [[5, 5, 5, 9]]}, "its box is not in the image or has no area"),
+        ({"boxes": [[float("nan"), 2, 7, 6]]}, "its box is not in the image or has no area"),
         ({"attributes": ({"iscrowd": 1},)}, "a crowd, not an object"),
     ],
 )
 def test_labels_that_cannot_be_used_are_named(
     changes: dict[str, object], reason: str, model: MaskRCNN, tmp_path: Path
 ) -> None:
-    photo = np.zeros((20, 30, 3), dtype=np.uint8)
-    bad = replace(named([(photo, instances(**changes))]), class_names=CLASSES)
-    with pytest.raises(DataError, match="no label can be used in 1 photos: 1 x ") as raised:
+    image = np.zeros((20, 30, 3), dtype=np.uint8)
+    bad = replace(labeled_images([(image, instances(**changes))]), class_names=CLASSES)
+    with pytest.raises(DataError, match="no label can be used in 1 images: 1 x ") as raised:
         train(model, bad, tmp_path, class_names=CLASSES, progress=False)
     assert reason in str(raised.value)
-    mixed = named([(photo, instances(**changes)), (photo, instances())])
+    mixed = labeled_images([(image, instances(**changes)), (image, instances())])
     report = train(model, mixed, tmp_path, TrainingSettings(epochs=1), class_names=CLASSES, progress=False)
-    assert report.labels_left_out == {reason: 1}
+    assert report.skipped_labels == {reason: 1}
 
 
 def test_class_lists_that_make_no_sense(model: MaskRCNN, tmp_path: Path) -> None:
-    photos = photos_of(shapes(1))
+    images = images_of(shapes(1))
     for names, said in (([], "empty"), (["a", "a"], "2 times"), ("disc", "not one string"), ([" "], "not empty")):
         with pytest.raises(DataError, match=said):
-            train(model, photos, tmp_path, class_names=names, progress=False)
+            train(model, images, tmp_path, class_names=names, progress=False)
     with pytest.raises(DataError, match="no label can be used"):
-        train(model, photos, tmp_path, class_names=["zebra"], progress=False)
+        train(model, images, tmp_path, class_names=["zebra"], progress=False)
 
 
-def test_a_photo_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> None:
+def test_a_image_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> None:
     pairs = [(np.zeros((10, 10, 3), dtype=np.uint8), instances())]
     with pytest.raises(ImageError, match="is 10 x 10 pixels, its labels are for 30 x 20"):
-        train(model, photos_of(pairs), tmp_path, progress=False)
+        train(model, images_of(pairs), tmp_path, progress=False)
 
 
 def test_what_a_cpu_cannot_do(model: MaskRCNN, tmp_path: Path) -> None:
     on_cpu = MaskRCNN(model.weights, device="cpu")
     with pytest.raises(SettingsError, match="precision 16 needs a GPU"):
-        train(on_cpu, photos_of(shapes(1)), tmp_path, TrainingSettings(precision="16"), progress=False)
+        train(on_cpu, images_of(shapes(1)), tmp_path, TrainingSettings(precision="16"), progress=False)
 
 
 @pytest.mark.parametrize(

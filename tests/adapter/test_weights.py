@@ -17,9 +17,9 @@ from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
 
 from maskbridge.adapter import MaskRCNN, SettingsError, WeightsError, library
-from maskbridge.adapter import weights as files
 from maskbridge.adapter.builders import ARGUMENTS, BUILDERS
-from maskbridge.adapter.download import download, sha256
+from maskbridge.adapter.weights import names
+from maskbridge.adapter.weights.download import download, sha256
 
 SMALL = "maskrcnn_mobilenet_v2_fpn"
 
@@ -156,11 +156,11 @@ def test_named_weights_are_torchvisions_own(tmp_path: Path, monkeypatch: pytest.
         ("maskrcnn_resnet50_fpn", MaskRCNN_ResNet50_FPN_Weights.COCO_V1),
         ("maskrcnn_resnet50_fpn_v2", MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1),
     ):
-        path = cache / files._file_name(member)
+        path = cache / names._file_name(member)
         torch.save(BUILDERS[builder].build(num_classes=91).state_dict(), path)
         with pytest.raises(WeightsError, match="delete the file, it is broken"):
             MaskRCNN(member)
-        monkeypatch.setattr(files, "sha256", lambda path: path.stem.split("-")[-1])
+        monkeypatch.setattr(names, "sha256", lambda path: path.stem.split("-")[-1])
         model = MaskRCNN(str(member))
         assert model.builder == builder
         assert len(model.class_names) == 91

@@ -11,7 +11,6 @@ import pytest
 
 from backend_process import Backend, free_port, start_backend
 from label_studio_process import LabelStudioProcess, start_label_studio
-from photo_server import PhotoServer
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +35,6 @@ def serve(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Cal
         backend.process.terminate()
     for backend in started:
         backend.stop()
-
-
-@pytest.fixture(scope="session")
-def photo_server(photos: list[Path]) -> Iterator[PhotoServer]:
-    """Real photos over http, and what hostile servers send."""
-    with PhotoServer(photos) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from image_server import jpeg
 from label_studio_checks import check_result, mask_of
 from label_studio_page import logged_in, screenshot
 from label_studio_process import LabelStudioProcess
 from maskbridge.adapter import Instances, MaskRCNN
-from maskbridge.backend.plan import make_plan
-from photo_server import jpeg
+from maskbridge.labelstudio.plan import make_plan
 
 TAGS = ("PolygonLabels", "BrushLabels", "BitmaskLabels", "RectangleLabels")
 CONFIG = (
@@ -50,18 +50,18 @@ def backend(serve: Callable[..., Any], label_studio: LabelStudioProcess) -> Any:
 
 @pytest.fixture(scope="module")
 def cameraman() -> np.ndarray:
-    """A grey photo of a person whom the bundled weights find: masks on it show as colour."""
+    """A gray image of a person whom the bundled weights find: masks on it show as color."""
     import skimage
 
     return np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "camera.png").convert("RGB"))
 
 
 @pytest.fixture(scope="module")
-def uploads(photos: list[Path], astronaut: np.ndarray) -> list[tuple[str, bytes]]:
-    """Six photos, and one that a viewer turns."""
+def uploads(images: list[Path], astronaut: np.ndarray) -> list[tuple[str, bytes]]:
+    """Six images, and one that a viewer turns."""
     wide = np.pad(astronaut, ((0, 0), (0, 188), (0, 0)))
     turned = jpeg(np.ascontiguousarray(np.rot90(wide)), orientation=6)
-    files = [(f"{number}{path.suffix}", path.read_bytes()) for number, path in enumerate(photos[:6])]
+    files = [(f"{number}{path.suffix}", path.read_bytes()) for number, path in enumerate(images[:6])]
     return [*files, ("turned.jpg", turned)]
 
 
@@ -147,9 +147,9 @@ def validate_with_the_sdk(label_studio: LabelStudioProcess, config: str, results
     assert done.stdout.strip() == f"valid {len(results)}", done.stderr[-2000:]
 
 
-def test_photos_without_objects_are_not_asked_for_again(label_studio: LabelStudioProcess, backend: Any) -> None:
+def test_images_without_objects_are_not_asked_for_again(label_studio: LabelStudioProcess, backend: Any) -> None:
     project = label_studio.project(
-        CONFIG.format(tag="BrushLabels"), [("grey.jpg", jpeg(np.full((200, 300, 3), 99, np.uint8)))]
+        CONFIG.format(tag="BrushLabels"), [("gray.jpg", jpeg(np.full((200, 300, 3), 99, np.uint8)))]
     )
     assert label_studio.connect(project, backend.url).status_code == 201
     label_studio.retrieve_predictions(project)
@@ -160,12 +160,12 @@ def test_photos_without_objects_are_not_asked_for_again(label_studio: LabelStudi
 def test_bad_tasks_do_not_stop_the_others(label_studio: LabelStudioProcess, backend: Any, astronaut: np.ndarray) -> None:
     folder = label_studio.log.parent / "local"
     folder.mkdir(exist_ok=True)
-    (folder / "photo.jpg").write_bytes(jpeg(astronaut))
+    (folder / "image.jpg").write_bytes(jpeg(astronaut))
     project = label_studio.project(CONFIG.format(tag="RectangleLabels"))
     with label_studio.client() as client:  # local files are served where a storage says so
         storage = {"project": project, "path": str(folder), "use_blob_urls": True}
         assert client.post("/api/storages/localfiles", json=storage).status_code == 201
-    good = "/data/local-files/?d=local/photo.jpg"
+    good = "/data/local-files/?d=local/image.jpg"
     bad = (
         "/data/local-files/?d=../../etc/passwd",
         "/data/upload/9/missing.jpg",
@@ -213,17 +213,17 @@ def browser_page(label_studio: LabelStudioProcess) -> Iterator[Page]:
         yield page
 
 
-def coloured(file: Path, box: dict[str, float], rows: slice, columns: slice) -> float:
-    """How far the shown photo is from grey in a part of it (in 0..1 of its size): grey photos show masks by colour."""
-    with Image.open(file) as image:
-        pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
+def colored(file: Path, box: dict[str, float], rows: slice, columns: slice) -> float:
+    """How far the shown image is from gray in a part of it (in 0..1 of its size): gray images show masks by color."""
+    with Image.open(file) as opened:
+        pixels = np.asarray(opened.convert("RGB"), dtype=np.float64)
     x, y, width, height = (int(box[side]) for side in ("x", "y", "width", "height"))
-    photo = pixels[y : y + height, x : x + width]
-    part = photo[int(rows.start * height) : int(rows.stop * height), int(columns.start * width) : int(columns.stop * width)]
+    image = pixels[y : y + height, x : x + width]
+    part = image[int(rows.start * height) : int(rows.stop * height), int(columns.start * width) : int(columns.stop * width)]
     return float((part.max(axis=2) - part.min(axis=2)).mean())
 
 
-def test_the_labelling_page(
+def test_the_labeling_page(
     browser_page: Page, label_studio: LabelStudioProcess, backend: Any, cameraman: np.ndarray, tmp_path: Path
 ) -> None:
     """Pre-annotated regions lie on the object, with score and model version; a rectangle drawn with the smart tool
@@ -231,8 +231,8 @@ def test_the_labelling_page(
     page = browser_page
     all_tags = "".join(
         f'<{tag} name="{tag}" toName="image" model_score_threshold="0.9">'
-        f'<Label value="Person" background="{colour}"/></{tag}>'
-        for tag, colour in zip(TAGS, ("red", "lime", "blue", "yellow"))
+        f'<Label value="Person" background="{color}"/></{tag}>'
+        for tag, color in zip(TAGS, ("red", "lime", "blue", "yellow"))
     )
     config = f'<View>{all_tags}<Image name="image" value="$image" maxHeight="600px"/></View>'
     project = label_studio.project(config, [("cameraman.jpg", jpeg(cameraman))])
@@ -251,10 +251,10 @@ def test_the_labelling_page(
         box = canvas.bounding_box()
         assert box is not None
         shown = screenshot(page, "predictions", tmp_path)
-        if coloured(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40:
+        if colored(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40:
             break
-    assert coloured(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40
-    assert coloured(shown, box, slice(0.1, 0.4), slice(0.7, 0.95)) < 10
+    assert colored(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40
+    assert colored(shown, box, slice(0.1, 0.4), slice(0.7, 0.95)) < 10
 
     project = label_studio.project(SMART, [("cameraman.jpg", jpeg(cameraman))])
     label_studio.connect(project, backend.url)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from image_server import ImageServer
 from label_studio_checks import check_result
-from photo_server import PhotoServer
 
 
-def run(photo_server: PhotoServer, folder: Path, *paths: str) -> dict[str, Any]:
+def run(image_server: ImageServer, folder: Path, *paths: str) -> dict[str, Any]:
     environment = {
         **os.environ,
         "MASKBRIDGE_WEIGHTS": "bundled",
@@ -25,7 +25,7 @@ def run(photo_server: PhotoServer, folder: Path, *paths: str) -> dict[str, Any]:
     }
     program = Path(__file__).with_name("ml_backend_in_process.py")
     done = subprocess.run(
-        [sys.executable, program, f"{photo_server.url}/photo/0", str(folder)],
+        [sys.executable, program, f"{image_server.url}/image/0", str(folder)],
         env=environment, cwd=folder, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -45,19 +45,19 @@ def check(answers: dict[str, Any], *, says_version: bool) -> None:
     check_result(direct["result"], {"Direct"})
 
 
-def test_the_registrys_version(photo_server: PhotoServer, tmp_path: Path) -> None:
+def test_the_registrys_version(image_server: ImageServer, tmp_path: Path) -> None:
     """Its server names its own version (INITIAL) in /setup, whatever a backend says: docs advise our routes."""
-    found = run(photo_server, tmp_path)
+    found = run(image_server, tmp_path)
     assert found["version"] == "1.0.9"
     check(found["answers"], says_version=False)
 
 
-def test_version_2(photo_server: PhotoServer, tmp_path: Path) -> None:
+def test_version_2(image_server: ImageServer, tmp_path: Path) -> None:
     source = os.environ.get("MASKBRIDGE_LABEL_STUDIO_ML_2")
     if not source:
         pytest.skip(
             "label-studio-ml 2.x is not on the registry: MASKBRIDGE_LABEL_STUDIO_ML_2 names a folder with its source"
         )
-    found = run(photo_server, tmp_path, source)
+    found = run(image_server, tmp_path, source)
     assert found["version"] == "2.x"
     check(found["answers"], says_version=True)

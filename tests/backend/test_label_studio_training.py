@@ -23,9 +23,9 @@ from backend_process import PROGRAM, Backend
 from label_studio_page import logged_in, screenshot
 from label_studio_process import LabelStudioProcess
 from maskbridge.adapter import Instances, MaskRCNN
-from maskbridge.backend.project import read_project
 from maskbridge.backend.settings import ServerSettings
-from maskbridge.backend.tags import TAGS, LabelTag
+from maskbridge.labelstudio.project import read_project
+from maskbridge.labelstudio.tags import TAGS, LabelTag
 from shapes import CLASSES, SMALL, iou, shapes
 
 LABELS = "".join(f'<Label value="{name}"/>' for name in (*CLASSES[1:], "person"))  # what the old model knows
@@ -33,9 +33,9 @@ CONFIG = '<View><Image name="image" value="$image"/><{kind} name="label" toName=
 PAIRS = shapes(12)
 
 
-def png(photo: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(photo).save(file, "PNG")
+    Image.fromarray(image).save(file, "PNG")
     return file.getvalue()
 
 
@@ -45,8 +45,8 @@ def annotated_project(
     pairs: list[tuple[np.ndarray, Instances]],
     before: Callable[[int], object] = lambda project: None,
 ) -> int:
-    """A project of drawn photos, annotated with one tag; ``before`` is told its number before anything is annotated."""
-    uploads = [(f"{index:02d}.png", png(photo)) for index, (photo, _) in enumerate(pairs)]
+    """A project of drawn images, annotated with one tag; ``before`` is told its number before anything is annotated."""
+    uploads = [(f"{index:02d}.png", png(image)) for index, (image, _) in enumerate(pairs)]
     project = label_studio.project(CONFIG.format(kind=kind.kind, labels=LABELS), uploads)
     before(project)
     tag = kind("label", "image", {name: name for name in CLASSES[1:]})
@@ -75,13 +75,13 @@ def test_labels_go_round(kind: type[LabelTag], label_studio: LabelStudioProcess,
     pairs = PAIRS[:3]
     project = annotated_project(label_studio, kind, pairs)
     read = read_project(project, settings)
-    assert (len(read), read.class_names, read.unusable) == (3, (*CLASSES, "person"), ())
-    by_ids = {photo.instances.ids: photo for photo in read}
+    assert (len(read), read.class_names, read.skipped) == (3, (*CLASSES, "person"), ())
+    by_ids = {image.instances.ids: image for image in read}
     for index, (picture, expected) in enumerate(pairs):
-        photo = by_ids[(f"a{index}", f"b{index}")]
-        found = photo.instances
+        image = by_ids[(f"a{index}", f"b{index}")]
+        found = image.instances
         assert found.names == expected.names
-        np.testing.assert_array_equal(np.asarray(Image.open(str(photo.photo))), picture)
+        np.testing.assert_array_equal(np.asarray(Image.open(str(image.image))), picture)
         if kind.needs_masks:
             least = 0.95 if kind.kind == "PolygonLabels" else 1.0
             assert min(iou(*frames) for frames in zip(found.frames(), expected.frames())) >= least
@@ -92,7 +92,7 @@ def test_labels_go_round(kind: type[LabelTag], label_studio: LabelStudioProcess,
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled weights for small photos: steps of a tenth of a second."""
+    """The bundled weights for small images: steps of a tenth of a second."""
     start = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL))
     return start.save(tmp_path_factory.mktemp("weights") / "small.safetensors")
 
@@ -227,8 +227,8 @@ def test_the_new_version_predicts(trained: dict[str, Any], label_studio: LabelSt
     tag = TAGS[0]("label", "image", {}, label_names=(*CLASSES[1:], "person"))
     for task in label_studio.tasks(project):
         (prediction,) = (found for found in task["predictions"] if found["model_version"] == after)
-        photo = int(task["data"]["image"].rpartition("-")[2].removesuffix(".png"))
-        expected = PAIRS[photo][1]
+        image = int(task["data"]["image"].rpartition("-")[2].removesuffix(".png"))
+        expected = PAIRS[image][1]
         if not prediction["result"]:
             continue
         for name, frame in zip((decoded := tag.decode(prediction["result"])).names, decoded.frames()):
@@ -265,8 +265,8 @@ def test_a_project_and_its_export_are_measured(
     (weights,) = (home / "weights").glob(f"label-studio-{project}-*.safetensors")
     with label_studio.client() as client:
         (tmp_path / "export.json").write_bytes(client.get(f"/api/projects/{project}/export?exportType=JSON").content)
-    for index, (photo, _) in enumerate(PAIRS):
-        (tmp_path / f"{index:02d}.png").write_bytes(png(photo))
+    for index, (image, _) in enumerate(PAIRS):
+        (tmp_path / f"{index:02d}.png").write_bytes(png(image))
     values = {
         "MASKBRIDGE_HOME": str(home),
         "MASKBRIDGE_LABEL_STUDIO_URL": label_studio.url,

@@ -1,4 +1,4 @@
-"""The server as people run it: a real process, real requests, real photos, and everything at once."""
+"""The server as people run it: a real process, real requests, real images, and everything at once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ import numpy as np
 import psutil
 import pytest
 
+from image_server import ImageServer, jpeg
 from label_studio_checks import check_result, mask_of
 from maskbridge.adapter import MaskRCNN
-from photo_server import PhotoServer, jpeg
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><{tag} name="label" toName="image">'
@@ -68,11 +68,11 @@ SECRETS = ("legacy-token-aaaabbbbccccdddd", "pass:wörd-eeee", "setup-token-ffff
 
 
 @pytest.fixture(scope="module")
-def guarded(serve: Start, photo_server: PhotoServer) -> Any:
+def guarded(serve: Start, image_server: ImageServer) -> Any:
     """A backend with basic auth and a token, as talkative as it gets, just started."""
     return serve(
         log_level="debug",
-        label_studio_url=photo_server.url,
+        label_studio_url=image_server.url,
         label_studio_token=SECRETS[0],
         basic_auth_user="me",
         basic_auth_pass=SECRETS[1],
@@ -112,9 +112,9 @@ def test_basic_auth_guards_all_but_health(guarded: Any) -> None:
     assert httpx.get(f"{guarded.url}/metrics", auth=("me", SECRETS[1])).status_code == 200
 
 
-def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, model: MaskRCNN) -> None:
+def test_answers_equal_the_adapter(backend: Any, image_server: ImageServer, model: MaskRCNN) -> None:
     version = httpx.get(f"{backend.url}/ready").json()["model_version"]
-    url = f"{photo_server.url}/photo"
+    url = f"{image_server.url}/image"
     results = predict(backend.url, [task(number, f"{url}/{number}") for number in range(8)])
     boxes = predict(
         backend.url,
@@ -123,7 +123,7 @@ def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, mode
     )
     found = 0
     for number, (result, rectangles) in enumerate(zip(results, boxes)):
-        (expected,) = model.predict([photo_server.photo(number)], confidence_threshold=0.5)
+        (expected,) = model.predict([image_server.image(number)], confidence_threshold=0.5)
         assert result["model_version"] == version
         assert len(result["result"]) == len(rectangles["result"]) == len(expected)
         check_result(result["result"], {"Person"})
@@ -137,7 +137,7 @@ def test_answers_equal_the_adapter(backend: Any, photo_server: PhotoServer, mode
     assert found
 
 
-def test_turned_photos_have_the_size_that_a_browser_shows(backend: Any, astronaut: np.ndarray) -> None:
+def test_turned_images_have_the_size_that_a_browser_shows(backend: Any, astronaut: np.ndarray) -> None:
     wide = np.pad(astronaut, ((0, 0), (0, 188), (0, 0)))
     turned = jpeg(np.ascontiguousarray(np.rot90(wide)), orientation=6)  # a viewer turns it back
     straight = jpeg(wide)
@@ -150,9 +150,9 @@ def test_turned_photos_have_the_size_that_a_browser_shows(backend: Any, astronau
     assert (first & second).sum() / (first | second).sum() > 0.9
 
 
-def test_three_hundred_tasks_with_ten_broken(backend: Any, photo_server: PhotoServer) -> None:
+def test_three_hundred_tasks_with_ten_broken(backend: Any, image_server: ImageServer) -> None:
     """One request; all good tasks are answered after at most a few, no bad one stops another, memory stays flat."""
-    url = photo_server.url
+    url = image_server.url
     bad = {
         17: f"{url}/status/404", 40: f"{url}/corrupt/x", 63: f"{url}/huge/x", 99: f"{url}/drip/x", 120: "http://10.0.0.1/a.jpg",
         150: f"{url}/text/x", 171: f"{url}/bomb/x", 202: f"{url}/silent/x", 233: None, 260: "/etc/passwd",
@@ -160,7 +160,7 @@ def test_three_hundred_tasks_with_ten_broken(backend: Any, photo_server: PhotoSe
     process = psutil.Process(backend.process.pid).children()[0]
     memory = []
     for turn in range(2):
-        tasks = [task(n, bad.get(n, f"{url}/photo/{1000 * turn + n % (300 - 200 * turn)}")) for n in range(300)]
+        tasks = [task(n, bad.get(n, f"{url}/image/{1000 * turn + n % (300 - 200 * turn)}")) for n in range(300)]
         tasks[233]["data"] = {"other": 1}
         for _call in range(8):  # one on a quiet machine
             begin = time.monotonic()
@@ -181,9 +181,9 @@ def test_three_hundred_tasks_with_ten_broken(backend: Any, photo_server: PhotoSe
     assert httpx.get(f"{backend.url}/health").status_code == 200
 
 
-def test_clients_side_by_side_are_not_mixed_up(backend: Any, photo_server: PhotoServer, model: MaskRCNN) -> None:
-    """16 clients with photos and label configs of their own (`benchmarks/load.py` does the same for minutes)."""
-    sizes = [model.predict([photo_server.photo(n)], confidence_threshold=0.5)[0] for n in range(8)]
+def test_clients_side_by_side_are_not_mixed_up(backend: Any, image_server: ImageServer, model: MaskRCNN) -> None:
+    """16 clients with images and label configs of their own (`benchmarks/load.py` does the same for minutes)."""
+    sizes = [model.predict([image_server.image(n)], confidence_threshold=0.5)[0] for n in range(8)]
     end = time.monotonic() + 6
     answered = [0] * 16
 
@@ -193,7 +193,7 @@ def test_clients_side_by_side_are_not_mixed_up(backend: Any, photo_server: Photo
         count = 0
         while time.monotonic() < end:
             which = number + 16 * count
-            (result,) = predict(backend.url, [task(which, f"{photo_server.url}/photo/{which}?client={number}")], config)
+            (result,) = predict(backend.url, [task(which, f"{image_server.url}/image/{which}?client={number}")], config)
             expected = sizes[which % 8]
             check_result(result["result"], {label})
             assert {(region["original_height"], region["original_width"]) for region in result["result"]} <= {expected.size}
@@ -208,12 +208,12 @@ def test_clients_side_by_side_are_not_mixed_up(backend: Any, photo_server: Photo
     assert min(answered) >= 1, answered
 
 
-def test_the_deadline_and_asking_again(serve: Start, photo_server: PhotoServer) -> None:
+def test_the_deadline_and_asking_again(serve: Start, image_server: ImageServer) -> None:
     """What is done by the deadline is answered; the rest goes on and is there at once when it is asked for again."""
     started = serve(deadline=6, fetch_threads=8)
     started.wait_until_ready()
-    url = photo_server.url
-    tasks = [task(n, f"{url}/photo/{n}?deadline" if n % 2 else f"{url}/slow/9?{n}") for n in range(8)]
+    url = image_server.url
+    tasks = [task(n, f"{url}/image/{n}?deadline" if n % 2 else f"{url}/slow/9?{n}") for n in range(8)]
     begin = time.monotonic()
     first = predict(started.url, tasks)
     assert time.monotonic() - begin > 5
@@ -222,35 +222,35 @@ def test_the_deadline_and_asking_again(serve: Start, photo_server: PhotoServer) 
     while metric(started.url, "maskbridge_queue_length") > 0:
         assert time.monotonic() < end
         time.sleep(0.2)
-    fetched = len(photo_server.seen)
+    fetched = len(image_server.seen)
     again = predict(started.url, tasks)
     assert all(result != [] for result in again)
     assert [again[n] for n in (1, 3, 5, 7)] == [first[n] for n in (1, 3, 5, 7)]
     assert metric(started.url, 'maskbridge_stage_seconds_count{stage="model"}') == 8
-    assert len(photo_server.seen) == fetched
+    assert len(image_server.seen) == fetched
 
 
-def test_a_full_queue_answers_at_once(serve: Start, photo_server: PhotoServer) -> None:
+def test_a_full_queue_answers_at_once(serve: Start, image_server: ImageServer) -> None:
     started = serve(queue_size=10, fetch_threads=1, deadline=60, requests_at_once=1)
     started.wait_until_ready()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        working = pool.submit(predict, started.url, [task(0, f"{photo_server.url}/slow/6?full")])
+        working = pool.submit(predict, started.url, [task(0, f"{image_server.url}/slow/6?full")])
         time.sleep(2)
         begin = time.monotonic()
-        assert predict(started.url, [task(1, f"{photo_server.url}/photo/1")]) == [[]]  # as many requests as are taken
+        assert predict(started.url, [task(1, f"{image_server.url}/image/1")]) == [[]]  # as many requests as are taken
         assert time.monotonic() - begin < 3
         assert working.result()[0] != []
-    results = predict(started.url, [task(n, f"{photo_server.url}/photo/{n}?full") for n in range(30)])
+    results = predict(started.url, [task(n, f"{image_server.url}/image/{n}?full") for n in range(30)])
     assert 10 <= sum(result != [] for result in results) <= 11
     assert metric(started.url, 'maskbridge_tasks_total{outcome="queue_full"}') >= 20
-    again = predict(started.url, [task(n, f"{photo_server.url}/photo/{n}?again") for n in range(9)])
+    again = predict(started.url, [task(n, f"{image_server.url}/image/{n}?again") for n in range(9)])
     assert all(result != [] for result in again)
 
 
-def test_two_projects_at_once_share_the_queue(backend: Any, photo_server: PhotoServer) -> None:
+def test_two_projects_at_once_share_the_queue(backend: Any, image_server: ImageServer) -> None:
     """A small request does not wait for the whole of a large one before it."""
-    large = [task(n, f"{photo_server.url}/photo/{n}?large") for n in range(120)]
-    small = [task(n, f"{photo_server.url}/photo/{n}?small") for n in range(2)]
+    large = [task(n, f"{image_server.url}/image/{n}?large") for n in range(120)]
+    small = [task(n, f"{image_server.url}/image/{n}?small") for n in range(2)]
     config = CONFIG.format(tag="RectangleLabels", label="box")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         working = pool.submit(predict, backend.url, large)
@@ -264,13 +264,13 @@ def test_two_projects_at_once_share_the_queue(backend: Any, photo_server: PhotoS
             check_result(result["result"], {"Person"})
 
 
-def test_sigterm_finishes_what_was_accepted(serve: Start, photo_server: PhotoServer) -> None:
+def test_sigterm_finishes_what_was_accepted(serve: Start, image_server: ImageServer) -> None:
     started = serve(deadline=60)
     started.wait_until_ready()
     accepted = threading.Barrier(9)
 
     def ask(number: int) -> list[Any]:
-        tasks = [task(n, f"{photo_server.url}/photo/{n}?term={number}") for n in range(6)]
+        tasks = [task(n, f"{image_server.url}/image/{n}?term={number}") for n in range(6)]
         body = json.dumps({"tasks": tasks, "label_config": BRUSH, "project": "1", "params": {}}).encode()
         with socket.create_connection(("127.0.0.1", int(started.url.rpartition(":")[2]))) as connection:
             head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -335,16 +335,16 @@ def test_odd_routes_are_answered(backend: Any) -> None:
         assert word in httpx.get(f"{backend.url}/metrics").text
 
 
-def test_nothing_secret_and_no_traceback_is_logged(guarded: Any, photo_server: PhotoServer) -> None:
+def test_nothing_secret_and_no_traceback_is_logged(guarded: Any, image_server: ImageServer) -> None:
     """At the debug level, with every way of failing."""
     started, secrets = guarded, SECRETS
     started.wait_until_ready(auth=("me", secrets[1]))
     with httpx.Client(base_url=started.url, auth=("me", secrets[1]), timeout=120) as client:
         client.post("/setup", json={"project": "1", "schema": BRUSH, "access_token": secrets[2]})
         tasks = [
-            task(1, f"{photo_server.url.replace('127.0.0.1', '127.0.0.2')}/status/500?{secrets[3]}"),
+            task(1, f"{image_server.url.replace('127.0.0.1', '127.0.0.2')}/status/500?{secrets[3]}"),
             task(2, f"http://user:{secrets[4]}@127.0.0.3:1/a.jpg"),
-            task(3, f"{photo_server.url}/data/upload/1/a.jpg"),
+            task(3, f"{image_server.url}/data/upload/1/a.jpg"),
             task(4, "s3://bucket/a.jpg"),
             task(5, f"http://127.0.0.1:1/{'x' * 9000}?{secrets[3]}"),
         ]
@@ -362,7 +362,7 @@ def test_nothing_secret_and_no_traceback_is_logged(guarded: Any, photo_server: P
         for secret in secrets:
             assert secret not in text
     assert all(line.startswith("20") for line in started.log.read_text().splitlines())
-    with_token = [path for path, headers in photo_server.seen if secrets[0] in headers.get("Authorization", "")]
+    with_token = [path for path, headers in image_server.seen if secrets[0] in headers.get("Authorization", "")]
     assert set(with_token) <= {"/data/upload/1/a.jpg", "/tasks/4/resolve/?fileuri=czM6Ly9idWNrZXQvYS5qcGc%3D"}
 
 

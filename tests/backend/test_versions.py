@@ -12,12 +12,12 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from maskbridge.adapter import MaskRCNN, SettingsError
-from maskbridge.backend import versions
-from maskbridge.backend.metrics import Metrics
-from maskbridge.backend.serving_model import ServingModel, load_file, model_version
-from maskbridge.backend.serving_models import MOST_LOADED, ServingModels
+from maskbridge.backend.inference.registry import MAX_LOADED, ModelRegistry, ServingModel, load
 from maskbridge.backend.settings import ServerSettings
-from maskbridge.backend.training import Trainer
+from maskbridge.backend.training import versions
+from maskbridge.backend.training.trainer import Trainer
+from maskbridge.backend.web.metrics import Metrics
+from maskbridge.labelstudio.model_version import model_version
 from shapes import SMALL
 
 
@@ -43,8 +43,8 @@ def test_versions_say_what_they_are_and_other_files_do_not(weights: Path) -> Non
     save_file({"a": torch.zeros(1)}, weights / "other.safetensors", {"model_version": "x"})
     found = versions.trained()
     assert [version.name for version in found] == ["20260102-000000", "20260101-000000"]
-    assert found[0] == versions.Version("20260102-000000", "7", newer, 0.5)
-    assert versions.new_file("7").parent == weights
+    assert found[0] == versions.Version("20260102-000000", 7, newer, 0.5)
+    assert versions.new_file(7).parent == weights
 
 
 def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Path) -> None:
@@ -53,7 +53,7 @@ def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Pat
     write(weights, "20260101", "8")
     gone = versions.prune({"20260101"}, most=2, megabytes=1)
     assert sorted(path.name for path in gone) == [f"label-studio-7-2026010{day}.safetensors" for day in (2, 3)]
-    assert [version.name for version in versions.trained() if version.project == "7"] == [
+    assert [version.name for version in versions.trained() if version.project == 7] == [
         "20260105",
         "20260104",
         "20260101",
@@ -69,9 +69,9 @@ def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Pat
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"7": 5}'])
 def test_a_broken_note_of_choices_is_none(text: str, weights: Path) -> None:
     (weights / versions.CHOSEN).write_text(text)
-    assert set(versions.chosen()) <= {"7"}
-    versions.choose("9", "v")
-    assert versions.chosen()["9"] == "v"
+    assert set(versions.chosen()) <= {7}
+    versions.choose(9, "v")
+    assert versions.chosen()[9] == "v"
 
 
 @pytest.fixture(scope="module")
@@ -87,34 +87,34 @@ def trained_file(model: MaskRCNN, folder: Path, project: str, name: str) -> Serv
 
 
 @pytest.fixture
-def models(small: MaskRCNN) -> ServingModels:
-    def load(file: Path) -> ServingModel:
+def models(small: MaskRCNN) -> ModelRegistry:
+    def load_file(file: Path) -> ServingModel:
         found = versions.version_of(file)
         assert found is not None
-        return replace(load_file(file, ServerSettings()), version=found.name)
+        return replace(load(ServerSettings(), file), version=found.name)
 
-    return ServingModels(ServingModel(small, "own"), load)
+    return ModelRegistry(ServingModel(small, "own"), load_file)
 
 
-def test_each_project_has_its_version(small: MaskRCNN, weights: Path, models: ServingModels) -> None:
+def test_each_project_has_its_version(small: MaskRCNN, weights: Path, models: ModelRegistry) -> None:
     first, second = (trained_file(small, weights, "7", name) for name in ("1", "2"))
-    assert models.of("7.123").version == "own"
-    models.swap("7.123", first)
-    models.swap("7.123", second)
-    assert models.of("7.456") is second
-    assert models.of("8").version == "own"
-    assert models.versions("7") == [second.version, first.version, "own"]
-    assert models.versions("8") == ["own"]
-    models.ask_for("7", first.version)
-    assert models.of("7").version == first.version
-    models.ask_for("7", None)
-    assert models.of("7") is second
+    assert models.get(7).version == "own"
+    models.swap(7, first)
+    models.swap(7, second)
+    assert models.get(7) is second
+    assert models.get(8).version == "own"
+    assert models.versions(7) == [second.version, first.version, "own"]
+    assert models.versions(8) == ["own"]
+    models.request(7, first.version)
+    assert models.get(7).version == first.version
+    models.request(7, None)
+    assert models.get(7) is second
     assert models.used() == {"own", second.version}
-    for project, name in (("8", second.version), ("7", "nosuch")):
+    for project, name in ((8, second.version), (7, "nosuch")):
         with pytest.raises(SettingsError, match=f"project {project} has no model version"):
-            models.ask_for(project, name)
-    again = ServingModels(models.own, models._load)
-    assert again.of("7").version == second.version, "as noted on disk"
+            models.request(project, name)
+    again = ModelRegistry(models.own, models._load_file)
+    assert again.get(7).version == second.version, "as noted on disk"
 
 
 def test_a_version_that_is_gone_or_broken_gives_way_to_the_servers_own(
@@ -122,31 +122,31 @@ def test_a_version_that_is_gone_or_broken_gives_way_to_the_servers_own(
 ) -> None:
     kept = [trained_file(small, weights, number, "1") for number in ("7", "8")]
     for number, serving in zip(("7", "8"), kept):
-        versions.choose(number, serving.version)
+        versions.choose(int(number), serving.version)
     (weights / "label-studio-7-1.safetensors").unlink()
     header = (weights / "label-studio-8-1.safetensors").read_bytes()
     (weights / "label-studio-8-1.safetensors").write_bytes(header[: len(header) // 2])
-    models = ServingModels(ServingModel(small, "own"), lambda file: load_file(file, ServerSettings()))
-    assert models.of("7").version == models.of("8").version == "own"
+    models = ModelRegistry(ServingModel(small, "own"), lambda file: load(ServerSettings(), file))
+    assert models.get(7).version == models.get(8).version == "own"
     assert "is gone" in caplog.text
     assert "cannot be read as a weights file" in caplog.text
 
 
-def test_few_models_are_in_memory(small: MaskRCNN, weights: Path, models: ServingModels) -> None:
-    for number in range(MOST_LOADED + 2):
-        models.swap(str(number), trained_file(small, weights, str(number), "1"))
-    assert len(models._loaded) == MOST_LOADED
-    assert [models.of(str(number)).version[:1] for number in range(MOST_LOADED + 2)] == ["0", "1", "2", "3", "4"]
+def test_few_models_are_in_memory(small: MaskRCNN, weights: Path, models: ModelRegistry) -> None:
+    for number in range(MAX_LOADED + 2):
+        models.swap(number, trained_file(small, weights, str(number), "1"))
+    assert len(models._loaded) == MAX_LOADED
+    assert [models.get(number).version[:1] for number in range(MAX_LOADED + 2)] == ["0", "1", "2", "3", "4"]
 
 
 def test_a_pinned_version_wins_until_a_better_one_comes(small: MaskRCNN, weights: Path) -> None:
     old, new = (trained_file(small, weights, "7", name) for name in ("1", "2"))
-    versions.choose("7", new.version)
+    versions.choose(7, new.version)
     (pinned,) = (version for version in versions.trained() if version.name == old.version)
-    models = ServingModels(old, lambda file: new, pinned=pinned)
-    assert models.of("7").version == old.version
-    models.swap("7", new)
-    assert models.of("7") is new
+    models = ModelRegistry(old, lambda file: new, pinned=pinned)
+    assert models.get(7).version == old.version
+    models.swap(7, new)
+    assert models.get(7) is new
     assert json.loads((weights / versions.CHOSEN).read_text()) == {"7": new.version}
 
 
@@ -158,11 +158,11 @@ def test_a_folder_that_cannot_be_read_holds_no_versions(tmp_path: Path, monkeypa
 
 
 def test_what_a_killed_server_left_is_removed_but_not_what_is_being_trained(tmp_path: Path, small: MaskRCNN) -> None:
-    left, running, others = (tmp_path / "trainings" / name for name in ("label-studio-7-1", "label-studio-8-1", "mine"))
+    left, running, others = (tmp_path / "training_runs" / name for name in ("label-studio-7-1", "label-studio-8-1", "mine"))
     for folder in (left, running, others):
         folder.mkdir(parents=True)
         (folder / "last.safetensors").write_bytes(b"half")
     with FileLock(running / ".lock"):
-        models = ServingModels(ServingModel(small, "own"), lambda file: load_file(file, ServerSettings()))
+        models = ModelRegistry(ServingModel(small, "own"), lambda file: load(ServerSettings(), file))
         Trainer(ServerSettings(), models, Metrics())
     assert [folder.exists() for folder in (left, running, others)] == [False, True, True]

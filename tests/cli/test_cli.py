@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 
 from maskbridge.adapter import MaskRCNN
 from maskbridge.cli.main import run
-from maskbridge.cli.prediction_run import find_photos
+from maskbridge.cli.prediction_run import find_images
 
 COMMAND = [sys.executable, "-c", "from maskbridge.cli.main import run; run()"]
 
@@ -38,14 +38,14 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.fixture
-def folder(photos: list[Path], astronaut: np.ndarray, tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
+def folder(images: list[Path], astronaut: np.ndarray, tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     Image.fromarray(astronaut).save(folder / "astronaut.png")
     Image.fromarray(astronaut).resize((200, 150)).save(folder / "astronaut.jpg")
-    Image.open(photos[0]).save(folder / "deep" / "000123.png")
-    (folder / "text.jpg").write_text("not a photo")
-    (folder / "notes.txt").write_text("no photo either")
+    Image.open(images[0]).save(folder / "deep" / "000123.png")
+    (folder / "text.jpg").write_text("not an image")
+    (folder / "notes.txt").write_text("no image either")
     return folder
 
 
@@ -88,11 +88,11 @@ def test_a_second_run_does_only_what_is_not_done(folder: Path, tmp_path: Path) -
     assert all(path.stat().st_mtime_ns > stamp for path, stamp in before.items()), "other settings begin anew"
 
 
-def test_killed_and_run_again_it_goes_on(photos: list[Path], tmp_path: Path) -> None:
+def test_killed_and_run_again_it_goes_on(images: list[Path], tmp_path: Path) -> None:
     folder, out, whole = tmp_path / "many", tmp_path / "out", tmp_path / "whole"
     folder.mkdir()
     for index in range(60):
-        (folder / f"{index:03}.jpg").symlink_to(photos[index % len(photos)])
+        (folder / f"{index:03}.jpg").symlink_to(images[index % len(images)])
     arguments = ("predict", folder, "--weights", "bundled", "-o")
     process = subprocess.Popen([*COMMAND, *map(str, arguments), str(out)], stdout=-3, stderr=-3)
     deadline = time.monotonic() + 120
@@ -117,7 +117,7 @@ def test_killed_and_run_again_it_goes_on(photos: list[Path], tmp_path: Path) -> 
     ("arguments", "says"),
     [
         (["missing.jpg"], "missing.jpg: no such file or folder"),
-        (["."], "no photos in ."),
+        (["."], "no images in ."),
         (["a.png", "--weights", "bundlde"], "unknown weights 'bundlde'"),
         (["a.png", "--weights", "bundled", "--classes", "persn"], "did you mean 'person'"),
         (["a.png", "--weights", "bundled", "--device", "tpu"], "device 'tpu' cannot be used"),
@@ -140,11 +140,11 @@ def test_errors_are_a_line_without_a_traceback(
     assert "Traceback" not in said.out + said.err
 
 
-def test_photos_below_the_output_folder_are_not_predicted(tmp_path: Path) -> None:
+def test_images_below_the_output_folder_are_not_predicted(tmp_path: Path) -> None:
     for name in ("a.png", "out/b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    assert [photo.name for photo in find_photos([tmp_path, tmp_path / "a.png"], tmp_path / "out")] == ["a.png"]
+    assert [image.name for image in find_images([tmp_path, tmp_path / "a.png"], tmp_path / "out")] == ["a.png"]
 
 
 def test_demo(tmp_path: Path) -> None:

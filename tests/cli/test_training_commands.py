@@ -14,20 +14,20 @@ from PIL import Image
 from backend_process import PROGRAM
 from command_line import maskbridge
 from maskbridge.adapter import MaskRCNN, OnnxMaskRCNN
-from maskbridge.adapter.coco_dataset import write_coco
-from maskbridge.adapter.labelled import named
+from maskbridge.adapter.datasets.coco_dataset import write_coco
+from maskbridge.adapter.datasets.labeled_dataset import labeled_images
 from shapes import CLASSES, SMALL, shapes
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn photos with their labels in COCO's format, half of them in each of two splits; and weights for small photos."""
+    """Drawn images with their labels in COCO's format, half of them in each of two splits; and weights for small images."""
     folder, pairs = tmp_path_factory.mktemp("coco"), []
     (folder / "images").mkdir()
-    for index, (photo, instances) in enumerate(shapes(12)):
-        Image.fromarray(photo).save(folder / "images" / f"{index}.png")
+    for index, (pixels, instances) in enumerate(shapes(12)):
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
         pairs.append((folder / "images" / f"{index}.png", instances))
-    write_coco(folder / "labels.json", named(pairs))
+    write_coco(folder / "labels.json", labeled_images(pairs))
     listing = json.loads((folder / "labels.json").read_text())
     for place, image in enumerate(listing["images"]):
         image["split"] = "val" if place % 4 == 3 else "train"
@@ -53,7 +53,7 @@ def trained(folder: Path) -> tuple[Path, str]:
 
 def test_train(trained: tuple[Path, str]) -> None:
     out, said = trained
-    assert "9 photos with 18 objects to train on, 3 to measure with" in said
+    assert "9 images with 18 objects to train on, 3 to measure with" in said
     assert "epoch" in said
     assert "mask mAP" in said
     assert {"best.safetensors", "last.safetensors", "metrics.csv", "curves.png", "training.ckpt"} <= {
@@ -74,20 +74,20 @@ def test_evaluate(trained: tuple[Path, str], folder: Path, tmp_path: Path) -> No
 
 
 def test_export(trained: tuple[Path, str], folder: Path, tmp_path: Path) -> None:
-    photo = folder / "images" / "1.png"
+    image = folder / "images" / "1.png"
     weights = trained[0] / "best.safetensors"
-    done = maskbridge("export", "--weights", weights, "-o", tmp_path / "shapes.onnx", "--photos", photo)
+    done = maskbridge("export", "--weights", weights, "-o", tmp_path / "shapes.onnx", "--images", image)
     assert done.returncode == 0, done.stderr
     assert "checked with" in done.stdout
-    found = OnnxMaskRCNN(tmp_path / "shapes.onnx").predict([photo], confidence_threshold=0.5)[0]
-    assert found.names == MaskRCNN(weights, device="cpu").predict([photo], confidence_threshold=0.5)[0].names
+    found = OnnxMaskRCNN(tmp_path / "shapes.onnx").predict([image], confidence_threshold=0.5)[0]
+    assert found.names == MaskRCNN(weights, device="cpu").predict([image], confidence_threshold=0.5)[0].names
 
 
 def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
     command = (PROGRAM, "train", *data(folder), "--epochs", 2, "--devices", 2, "-o", tmp_path)
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("photos with") == done.stdout.count("the best weights") == 1, "helpers say nothing"
+    assert done.stdout.count("images with") == done.stdout.count("the best weights") == 1, "helpers say nothing"
     assert MaskRCNN(tmp_path / "last.safetensors").class_names == CLASSES
     _, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
     assert len(rows) == 2
@@ -100,8 +100,8 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         (["train", "--coco", "{folder}/labels.json", "--fiftyone", "a"], "say where the labels are, in one way"),
         (["train", "--coco", "{folder}/nosuch.json"], "nosuch.json: cannot be read"),
         (["train", "--coco", "{folder}/small.safetensors"], "is not JSON"),
-        (["train", "--coco", "{folder}/labels.json", "--photos", "{folder}"], "12 of its 12 photos are not in"),
-        (["train", "--coco", "{folder}/labels.json", "--split", "test"], "no photo of the split 'test'"),
+        (["train", "--coco", "{folder}/labels.json", "--images", "{folder}"], "12 of its 12 images are not in"),
+        (["train", "--coco", "{folder}/labels.json", "--split", "test"], "no image of the split 'test'"),
         (["train", "--coco", "{folder}/labels.json", "--classes", "zebra"], "no label can be used"),
         (["train", "--coco", "{folder}/labels.json", "--classes", ","], "the class list is empty"),
         (["train", "--coco", "{folder}/labels.json", "--learning-rate", "50"], "learning_rate is a number from"),
@@ -124,12 +124,12 @@ def test_mistakes_are_told_in_a_line(arguments: list[str], said: str, folder: Pa
     assert done.stderr.strip().splitlines()[-1].startswith("maskbridge: ")
 
 
-def test_a_broken_photo_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_broken_image_is_named(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "images", tmp_path / "images")
-    (tmp_path / "images" / "3.png").write_text("no photo")
+    (tmp_path / "images" / "3.png").write_text("no image")
     for command in ("train", "evaluate"):
         done = maskbridge(
-            command, "--coco", folder / "labels.json", "--photos", tmp_path / "images", "--weights",
+            command, "--coco", folder / "labels.json", "--images", tmp_path / "images", "--weights",
             folder / "small.safetensors", *(["--classes", "disc"] if command == "evaluate" else ["--epochs", 1]),
             "-o", tmp_path / command,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """The operators in a real App, in a real browser.
 
-Screenshots for the documents are written into the folder that MASKBRIDGE_SCREENSHOTS names; then the photos are those that
+Screenshots for the documents are written into the folder that MASKBRIDGE_SCREENSHOTS names; then the images are those that
 scikit-image ships, since COCO's may not be shown without credit.
 """
 
@@ -21,22 +21,22 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from app_page import app, drawn, execute, open_operator, opened, screenshot
-from maskbridge.plugin import runs
+from maskbridge.plugin.jobs import records
 
 NAME = "maskbridge-app-test"
 
 
 @pytest.fixture(scope="module")
-def shown(photos: list[Path], astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
-    folder = tmp_path_factory.mktemp("photos")
+def shown(images: list[Path], astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
+    folder = tmp_path_factory.mktemp("images")
     Image.fromarray(astronaut).save(folder / "astronaut.jpg")
     dataset = fo.Dataset(NAME, overwrite=True)
     if os.environ.get("MASKBRIDGE_SCREENSHOTS"):
         import skimage
 
         names = ("camera.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg", "coins.png")
-        photos = [Path(skimage.__file__).parent / "data" / name for name in names]
-    paths = [folder / "astronaut.jpg", *photos[:7]]
+        images = [Path(skimage.__file__).parent / "data" / name for name in names]
+    paths = [folder / "astronaut.jpg", *images[:7]]
     dataset.add_samples([fo.Sample(str(path)) for path in paths], progress=False)
     dataset.compute_metadata(progress=False)
     yield dataset
@@ -72,7 +72,7 @@ def watch_bar(page: Page, shot: str | None = None) -> list[str]:
         page.wait_for_timeout(30)
 
 
-def test_segment_instances_from_the_menu_to_masks_on_the_photos(page: Page, shown: fo.Dataset) -> None:
+def test_segment_instances_from_the_menu_to_masks_on_the_images(page: Page, shown: fo.Dataset) -> None:
     first = page.locator("[data-cy='looker']").first
     before = drawn(page, first)
     open_operator(page, "Mask R-CNN: segment instances")
@@ -142,10 +142,10 @@ def test_describe_run(page: Page, shown: fo.Dataset) -> None:
     screenshot(page, "describe-run")
 
 
-def test_closing_the_tab_stops_a_run(address: str, photos: list[Path], tmp_path: Path) -> None:
+def test_closing_the_tab_stops_a_run(address: str, images: list[Path], tmp_path: Path) -> None:
     """What the page does when its tab is closed: the connection on which the run tells its progress goes away."""
     for index in range(200):
-        (tmp_path / f"{index:03}.jpg").symlink_to(photos[index % len(photos)])
+        (tmp_path / f"{index:03}.jpg").symlink_to(images[index % len(images)])
     many = fo.Dataset()
     many.add_samples([fo.Sample(str(path)) for path in sorted(tmp_path.glob("*.jpg"))], progress=False)
     body = {
@@ -162,7 +162,7 @@ def test_closing_the_tab_stops_a_run(address: str, photos: list[Path], tmp_path:
         for _ in range(5):
             stream.readline()
     deadline = time.monotonic() + 30
-    while (run := runs.describe(many, runs.keys(many)[0]))["state"] == "running":
+    while (run := records.describe(many, records.keys(many)[0]))["state"] == "running":
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert run["state"] == "stopped"

@@ -15,16 +15,16 @@ from playwright.sync_api import Page
 
 from app_page import app, execute, open_operator, opened, screenshot
 from maskbridge.adapter import MaskRCNN
-from maskbridge.adapter.steps import finished
-from maskbridge.plugin.evaluating import evaluation_key, of_field
-from maskbridge.plugin.labelled import labelled_photos
+from maskbridge.adapter.long_jobs import run_to_end
+from maskbridge.plugin.datasets import labeled_dataset
+from maskbridge.plugin.evaluation import evaluation_key, of_field
 from maskbridge.plugin.labels import to_detections
 from shapes import SMALL, shapes
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of weights for the server, with some for small photos."""
+    """A folder of weights for the server, with some for small images."""
     folder = tmp_path_factory.mktemp("home")
     start = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL))
     start.save(folder / "weights" / "small.safetensors")
@@ -34,12 +34,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
-    """Drawn photos with their labels, and predictions near them."""
-    folder, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
+    """Drawn images with their labels, and predictions near them."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     dataset = fo.Dataset("maskbridge-app-training", overwrite=True)
-    for index, (photo, instances) in enumerate(shapes(12)):
-        Image.fromarray(photo).resize((4 * photo.shape[1], 4 * photo.shape[0])).save(folder / f"{index}.png")
+    for index, (image, instances) in enumerate(shapes(12)):
+        Image.fromarray(image).resize((4 * image.shape[1], 4 * image.shape[0])).save(folder / f"{index}.png")
         truth = to_detections(instances)
         found = truth.copy()
         for detection in found.detections:
@@ -53,8 +53,8 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
 
 
 @pytest.fixture(scope="module")
-def address(labelled: fo.Dataset, home: Path) -> Iterator[str]:
-    with app(labelled) as address:
+def address(labeled: fo.Dataset, home: Path) -> Iterator[str]:
+    with app(labeled) as address:
         yield address
 
 
@@ -64,7 +64,7 @@ def page(address: str) -> Iterator[Page]:
         yield page
 
 
-def test_finetune_from_the_menu_to_new_weights_in_the_list(page: Page, labelled: fo.Dataset, home: Path) -> None:
+def test_finetune_from_the_menu_to_new_weights_in_the_list(page: Page, labeled: fo.Dataset, home: Path) -> None:
     open_operator(page, "Mask R-CNN: fine-tune on labels")
     page.get_by_text("Name of the new weights").wait_for()
     page.wait_for_timeout(1000)
@@ -91,8 +91,8 @@ def test_finetune_from_the_menu_to_new_weights_in_the_list(page: Page, labelled:
     page.get_by_role("option", name=re.compile(re.escape(f"{made.stem} (bar, disc)"))).click()
 
 
-def test_an_evaluation_opens_in_the_panel(page: Page, labelled: fo.Dataset) -> None:
-    evaluation = finished(of_field(labelled.name, "ground_truth", "found", labelled_photos(labelled, "ground_truth")))
+def test_an_evaluation_opens_in_the_panel(page: Page, labeled: fo.Dataset) -> None:
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labeled_dataset(labeled, "ground_truth")))
     page.reload()
     page.locator("[data-cy='looker']").first.wait_for()
     page.get_by_title("New panel").or_(page.locator("[data-cy='new-panel-btn']")).first.click()

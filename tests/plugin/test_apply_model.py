@@ -27,9 +27,9 @@ def model(bundled: MaskRCNN) -> MaskRCNNModel:
 
 
 @pytest.fixture
-def filled(dataset: fo.Dataset, photos: list[Path], astronaut: np.ndarray, tmp_path: Path) -> fo.Dataset:
+def filled(dataset: fo.Dataset, images: list[Path], astronaut: np.ndarray, tmp_path: Path) -> fo.Dataset:
     Image.fromarray(astronaut).save(tmp_path / "astronaut.png")
-    dataset.add_samples([fo.Sample(str(path)) for path in [*photos, tmp_path / "astronaut.png"]], progress=False)
+    dataset.add_samples([fo.Sample(str(path)) for path in [*images, tmp_path / "astronaut.png"]], progress=False)
     return dataset
 
 
@@ -73,8 +73,8 @@ def test_batches_and_workers_give_identical_labels(method: str, filled: fo.Datas
         assert summary(sample.alone) == summary(sample.four)
 
 
-def test_bad_photos_fail_alone(filled: fo.Dataset, model: MaskRCNNModel, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("not a photo")
+def test_bad_images_fail_alone(filled: fo.Dataset, model: MaskRCNNModel, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("not an image")
     bad = [fo.Sample(str(tmp_path / "text.jpg")), fo.Sample(str(tmp_path / "missing.jpg"))]
     filled.add_samples(bad, progress=False)
     for workers in (0, 2):
@@ -88,7 +88,7 @@ def test_bad_photos_fail_alone(filled: fo.Dataset, model: MaskRCNNModel, tmp_pat
     bad[0]["instances"] = fo.Detections()
     bad[0].save()
     filled.apply_model(model, label_field="instances", progress=False)
-    assert filled[bad[0].id].instances == fo.Detections(), "what a failed photo had is kept"
+    assert filled[bad[0].id].instances == fo.Detections(), "what a failed image had is kept"
 
 
 def test_on_error_raise(filled: fo.Dataset, bundled: MaskRCNN, tmp_path: Path) -> None:
@@ -122,16 +122,16 @@ def test_masks_on_disk(filled: fo.Dataset, model: MaskRCNNModel, tmp_path: Path)
             np.testing.assert_array_equal(on_disk.get_mask() > 0, in_database.mask)
 
 
-def test_photos_without_objects_get_empty_detections(dataset: fo.Dataset, model: MaskRCNNModel, tmp_path: Path) -> None:
-    Image.new("RGB", (300, 200), (99, 99, 99)).save(tmp_path / "grey.png")
-    dataset.add_sample(fo.Sample(str(tmp_path / "grey.png")))
+def test_images_without_objects_get_empty_detections(dataset: fo.Dataset, model: MaskRCNNModel, tmp_path: Path) -> None:
+    Image.new("RGB", (300, 200), (99, 99, 99)).save(tmp_path / "gray.png")
+    dataset.add_sample(fo.Sample(str(tmp_path / "gray.png")))
     dataset.apply_model(model, label_field="instances", progress=False)
     assert dataset.first().instances == fo.Detections(detections=[])
 
 
-def test_a_slice_of_groups(dataset: fo.Dataset, model: MaskRCNNModel, photos: list[Path]) -> None:
+def test_a_slice_of_groups(dataset: fo.Dataset, model: MaskRCNNModel, images: list[Path]) -> None:
     dataset.add_group_field("group", default="left")
-    for left, right in zip(photos[:2], photos[2:4]):
+    for left, right in zip(images[:2], images[2:4]):
         group = fo.Group()
         samples = [fo.Sample(str(path), group=group.element(name)) for name, path in (("left", left), ("right", right))]
         dataset.add_samples(samples, progress=False)

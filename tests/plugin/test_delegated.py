@@ -12,16 +12,16 @@ import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 
 from delegated_process import launched, wait_for
-from maskbridge.plugin import runs
+from maskbridge.plugin.jobs import records
 
 URI = "@maskbridge/maskbridge/segment_instances"
 COUNT = 120
 
 
 @pytest.fixture
-def many(dataset: fo.Dataset, photos: list[Path], tmp_path: Path) -> fo.Dataset:
+def many(dataset: fo.Dataset, images: list[Path], tmp_path: Path) -> fo.Dataset:
     for index in range(COUNT):
-        (tmp_path / f"{index:03}.jpg").symlink_to(photos[index % len(photos)])
+        (tmp_path / f"{index:03}.jpg").symlink_to(images[index % len(images)])
     dataset.add_samples([fo.Sample(str(path)) for path in sorted(tmp_path.glob("*.jpg"))], progress=False)
     dataset.persistent = True
     return dataset
@@ -37,7 +37,7 @@ def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     done = many.count("found")
     assert 10 < done < COUNT, "the run was over before it was killed"
-    killed = runs.describe(many, runs.keys(many)[0])
+    killed = records.describe(many, records.keys(many)[0])
     assert killed["state"] == "running", "a killed run leaves a trace"
 
     again = operator(many, "found", weights="bundled", existing="skip", delegate=True)
@@ -53,7 +53,7 @@ def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
     with launched():
         wait_for(ended)
     many.reload()
-    report = runs.describe(many, runs.keys(many)[0])
+    report = records.describe(many, records.keys(many)[0])
     assert (report["state"], report["total"], report["skipped"]) == ("completed", COUNT - done, done)
     assert len(progress) > 3, "the Runs page saw it move"
     for found, expected in zip(many.values("found"), many.values("undisturbed")):

@@ -43,9 +43,9 @@ def test_fiftyone_renders_the_adapters_pixels(data: st.DataObject, height: int, 
     assert labels.to_segmentation(frame_size=(width, height)).mask.shape == (height, width)
 
 
-def test_predictions_render_in_fiftyone_as_the_adapter_has_them(photos: list[Path]) -> None:
+def test_predictions_render_in_fiftyone_as_the_adapter_has_them(images: list[Path]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.1)
-    found = model.predict(photos[0])[0]
+    found = model.predict(images[0])[0]
     assert len(found) > 20
     for index, label in enumerate(to_detections(found).detections):
         shown = label.to_segmentation(frame_size=found.size[::-1], target=1).mask != 0
@@ -69,14 +69,14 @@ def test_detections_and_back(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
 
 
 def test_peoples_ids_and_attributes_come_back_as_they_were() -> None:
-    label = fo.Detection(label="cat", bounding_box=[0.1, 0.1, 0.5, 0.5], index=4, tags=["checked"], colour="red")
+    label = fo.Detection(label="cat", bounding_box=[0.1, 0.1, 0.5, 0.5], index=4, tags=["checked"], color="red")
     again = to_detections(from_detections([label], (40, 50))).detections[0]
     assert again.to_dict() == label.to_dict()
     line = fo.Polyline(
-        label="cat", points=[[(0.1, 0.1), (0.5, 0.1), (0.5, 0.5)]], closed=True, filled=True, tags=["a"], colour="red"
+        label="cat", points=[[(0.1, 0.1), (0.5, 0.1), (0.5, 0.5)]], closed=True, filled=True, tags=["a"], color="red"
     )
     back = to_polylines(from_polylines([line], (40, 50))).polylines[0]
-    assert (back.id, back.label, back.tags, back["colour"]) == (line.id, "cat", ["a"], "red")
+    assert (back.id, back.label, back.tags, back["color"]) == (line.id, "cat", ["a"], "red")
 
 
 def test_masks_on_disk_masks_of_other_sizes_and_no_masks(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_ids_of_other_tools_come_back(dataset: fo.Dataset) -> None:
     own = str(ObjectId())
     crop = MaskCrop(1, 1, np.ones((3, 3), dtype=bool))
     drawn = Instances((10, 10), [[1, 1, 4, 4]] * 3, [1] * 3, ("_", "a"), [crop] * 3, ids=("17", "aB3_x", own))
-    sample = fo.Sample("photo.jpg", drawn=to_detections(drawn), outlines=to_polylines(drawn))
+    sample = fo.Sample("image.jpg", drawn=to_detections(drawn), outlines=to_polylines(drawn))
     dataset.add_sample(sample)
     dataset.reload()
     kept = dataset.first()

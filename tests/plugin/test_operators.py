@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from maskbridge.adapter import MaskbridgeError, SettingsError, WeightsError
-from maskbridge.plugin import runs
+from maskbridge.plugin.jobs import records
+from maskbridge.plugin.jobs.segment_instances import segment_instances
 from maskbridge.plugin.labels import to_detections
 from maskbridge.plugin.operators.describe_run import as_markdown, failed_samples
-from maskbridge.plugin.requests import SegmentRequest
-from maskbridge.plugin.segmenting import segment
+from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
 
 URI = "@maskbridge/maskbridge"
 FAST = {"weights": "bundled", "progress": False}
@@ -30,22 +30,22 @@ def operator(name: str) -> Any:
 
 
 @pytest.fixture
-def filled(dataset: fo.Dataset, photos: list[Path]) -> fo.Dataset:
-    dataset.add_samples([fo.Sample(str(path)) for path in photos[:5]], progress=False)
+def filled(dataset: fo.Dataset, images: list[Path]) -> fo.Dataset:
+    dataset.add_samples([fo.Sample(str(path)) for path in images[:5]], progress=False)
     return dataset
 
 
 @pytest.fixture
 def people(dataset: fo.Dataset, astronaut: np.ndarray, tmp_path: Path) -> fo.Dataset:
-    """Twelve photos of a person."""
+    """Twelve images of a person."""
     for index in range(12):
         Image.fromarray(np.roll(astronaut, 7 * index, axis=1)).save(tmp_path / f"{index:02}.png")
     dataset.add_samples([fo.Sample(str(path)) for path in sorted(tmp_path.glob("*.png"))], progress=False)
     return dataset
 
 
-def request(**options: Any) -> SegmentRequest:
-    return SegmentRequest.from_options(**{"weights": "bundled", **options})
+def request(**options: Any) -> SegmentInstancesRequest:
+    return SegmentInstancesRequest.from_options(**{"weights": "bundled", **options})
 
 
 def summary(dataset: fo.Dataset, field: str) -> list[Any]:
@@ -77,7 +77,7 @@ def test_segment_instances_writes_what_the_adapter_finds(filled: fo.Dataset, bun
 
 
 def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("no photo")
+    (tmp_path / "text.jpg").write_text("no image")
     bad = fo.Sample(str(tmp_path / "text.jpg"))
     filled.add_sample(bad)
     key = operator("segment_instances")(filled, "found", confidence=0.4, **FAST)["run_key"]
@@ -116,17 +116,17 @@ def test_wrong_requests_change_nothing(options: dict[str, Any], says: str, fille
         operator("segment_instances")(filled, **{"label_field": "found", **FAST, **options})
     with pytest.raises(WeightsError, match="no such file"):
         operator("segment_instances")(filled, "new", weights="nowhere.pth", progress=False)
-    assert runs.keys(filled) == []
+    assert records.keys(filled) == []
 
 
 def test_a_stopped_run_goes_on_with_skip(people: fo.Dataset) -> None:
     whole = operator("segment_instances")(people, "whole", **FAST)
-    job = segment(people, request(label_field="part"))
+    job = segment_instances(people, request(label_field="part"))
     for progress in job:
         if progress.done == 5:
-            operator("stop_run")(people, runs.keys(people, state="running")[0])
-    key = runs.keys(people)[0]
-    assert runs.describe(people, key)["state"] == "stopped"
+            operator("stop_run")(people, records.keys(people, state="running")[0])
+    key = records.keys(people)[0]
+    assert records.describe(people, key)["state"] == "stopped"
     assert 5 <= people.count("part") < 12
     report = operator("segment_instances")(people, "part", existing="skip", **FAST)
     assert report["total"] == 12 - 5
@@ -135,10 +135,10 @@ def test_a_stopped_run_goes_on_with_skip(people: fo.Dataset) -> None:
 
 
 def test_closing_a_run_ends_it_as_stopped(people: fo.Dataset) -> None:
-    job = segment(people, request(label_field="part"))
+    job = segment_instances(people, request(label_field="part"))
     next(job), next(job)
     job.close()
-    assert runs.describe(people, runs.keys(people)[0])["state"] == "stopped"
+    assert records.describe(people, records.keys(people)[0])["state"] == "stopped"
 
 
 def test_two_runs_at_once_on_one_dataset(people: fo.Dataset) -> None:
@@ -160,7 +160,7 @@ def test_two_runs_at_once_on_one_dataset(people: fo.Dataset) -> None:
 
 def test_a_dataset_deleted_under_a_run(people: fo.Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "masks"
-    job = segment(people, request(masks="folder", mask_folder=str(folder)))
+    job = segment_instances(people, request(masks="folder", mask_folder=str(folder)))
     for _ in range(4):
         next(job)
     assert list(folder.rglob("*.png"))
@@ -251,13 +251,13 @@ def test_wrong_options_for_boxes_are_named(boxes: fo.Dataset, options: dict[str,
         operator("segment_boxes")(boxes, "found", **{**FAST, **options})
 
 
-def test_patches_run_on_their_photos_and_groups_on_their_slice(boxes: fo.Dataset, photos: list[Path]) -> None:
+def test_patches_run_on_their_images_and_groups_on_their_slice(boxes: fo.Dataset, images: list[Path]) -> None:
     patches = boxes.to_patches("found")
     report = operator("segment_instances")(patches, "again", **FAST)
     assert 1 < report["total"] == len(set(patches.values("sample_id"))) <= len(boxes)
     groups = fo.Dataset()
     groups.add_group_field("group", default="left")
-    for path in photos[:2]:
+    for path in images[:2]:
         group = fo.Group()
         samples = [fo.Sample(str(path), group=group.element(name)) for name in ("left", "right")]
         groups.add_samples(samples, progress=False)

@@ -15,12 +15,12 @@ from PIL import Image
 
 from delegated_process import launched, wait_for
 from maskbridge.adapter import MaskbridgeError, MaskRCNN, SettingsError
-from maskbridge.adapter.labelled import DataError
-from maskbridge.adapter.library import entries, folder
-from maskbridge.adapter.steps import finished
-from maskbridge.plugin import runs
-from maskbridge.plugin.evaluating import evaluation_key, of_field
-from maskbridge.plugin.labelled import labelled_photos
+from maskbridge.adapter.datasets.labeled_dataset import DataError
+from maskbridge.adapter.long_jobs import run_to_end
+from maskbridge.adapter.weights.catalog import entries, weights_folder
+from maskbridge.plugin.datasets import labeled_dataset
+from maskbridge.plugin.evaluation import evaluation_key, of_field
+from maskbridge.plugin.jobs import records
 from maskbridge.plugin.labels import from_detections, to_detections, to_polylines, window_of
 from shapes import CLASSES, SMALL, shapes
 
@@ -28,12 +28,12 @@ URI = "@maskbridge/maskbridge/finetune"
 
 
 @pytest.fixture
-def labelled(dataset: fo.Dataset, tmp_path: Path) -> fo.Dataset:
-    """Photos of shapes with masks in the database, in files, and as polylines; one sample has none."""
+def labeled(dataset: fo.Dataset, tmp_path: Path) -> fo.Dataset:
+    """Images of shapes with masks in the database, in files, and as polylines; one sample has none."""
     samples = []
-    for index, (photo, instances) in enumerate(shapes(5)):
+    for index, (image, instances) in enumerate(shapes(5)):
         path = tmp_path / f"{index}.png"
-        Image.fromarray(photo).save(path)
+        Image.fromarray(image).save(path)
         sample = fo.Sample(str(path), ground_truth=to_detections(instances), lines=to_polylines(instances))
         on_disk = to_detections(instances)
         for place, detection in enumerate(on_disk.detections):
@@ -53,18 +53,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The bundled weights for small photos: steps of a tenth of a second."""
+    """The bundled weights for small images: steps of a tenth of a second."""
     start = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL))
     return str(start.save(tmp_path_factory.mktemp("weights") / "small.safetensors"))
 
 
 @pytest.mark.parametrize("field", ["ground_truth", "files", "lines"])
-def test_labels_come_back_as_they_were(field: str, labelled: fo.Dataset) -> None:
-    photos = labelled_photos(labelled, field)
-    assert photos.class_names == ("__background__", "bar", "disc")
-    assert [len(photo) for photo in photos] == [2, 2, 2, 2, 2, 0]
-    for photo, (_, expected) in zip(photos, shapes(5)):
-        found = photo.instances
+def test_labels_come_back_as_they_were(field: str, labeled: fo.Dataset) -> None:
+    images = labeled_dataset(labeled, field)
+    assert images.class_names == ("__background__", "bar", "disc")
+    assert [len(image) for image in images] == [2, 2, 2, 2, 2, 0]
+    for image, (_, expected) in zip(images, shapes(5)):
+        found = image.instances
         assert found.names == expected.names
         for index, (one, other) in enumerate(zip(found.frames(), expected.frames())):
             overlap = (one & other).sum() / (one | other).sum()
@@ -73,14 +73,14 @@ def test_labels_come_back_as_they_were(field: str, labelled: fo.Dataset) -> None
                 np.testing.assert_allclose(found.boxes[index], expected.boxes[index], atol=1e-3)
 
 
-def test_ids_and_windows_survive_the_database(labelled: fo.Dataset) -> None:
-    sample = labelled.first()
+def test_ids_and_windows_survive_the_database(labeled: fo.Dataset) -> None:
+    sample = labeled.first()
     size = shapes(1)[0][1].size
     found = from_detections(sample.ground_truth, size, CLASSES)
     sample["again"] = to_detections(found)
     sample.save()
-    labelled.reload()
-    again = from_detections(labelled.first().again, size, CLASSES)
+    labeled.reload()
+    again = from_detections(labeled.first().again, size, CLASSES)
     assert again.ids == found.ids
     assert again.labels.tolist() == found.labels.tolist()
     for index, detection in enumerate(sample.ground_truth.detections):
@@ -88,29 +88,29 @@ def test_ids_and_windows_survive_the_database(labelled: fo.Dataset) -> None:
         assert (again.frame(index)[y1:y2, x1:x2] == found.frame(index)[y1:y2, x1:x2]).all()
 
 
-def test_labels_that_cannot_be_read_are_named(labelled: fo.Dataset, tmp_path: Path) -> None:
-    sample = labelled.first()
+def test_labels_that_cannot_be_read_are_named(labeled: fo.Dataset, tmp_path: Path) -> None:
+    sample = labeled.first()
     sample.ground_truth.detections[0].bounding_box = [0.1, 0.1]
     sample.save()
     (tmp_path / "gone.png").write_bytes(b"")
-    labelled.add_samples([fo.Sample(str(tmp_path / "gone.png")), fo.Sample(str(tmp_path / "nosuch.png"))], progress=False)
-    photos = labelled_photos(labelled, "ground_truth")
-    assert len(photos) == 6
-    assert [label.photo for label in photos.unusable] == ["0.png", "gone.png", "nosuch.png"]
-    assert "no such file" in photos.unusable[2].reason
+    labeled.add_samples([fo.Sample(str(tmp_path / "gone.png")), fo.Sample(str(tmp_path / "nosuch.png"))], progress=False)
+    images = labeled_dataset(labeled, "ground_truth")
+    assert len(images) == 6
+    assert [label.image for label in images.skipped] == ["0.png", "gone.png", "nosuch.png"]
+    assert "no such file" in images.skipped[2].reason
 
 
 @pytest.mark.parametrize(
     ("field", "said"), [("nosuch", "no field 'nosuch'"), ("filepath", "holds StringField"), ("metadata", "holds")]
 )
-def test_fields_that_hold_no_labels(field: str, said: str, labelled: fo.Dataset) -> None:
+def test_fields_that_hold_no_labels(field: str, said: str, labeled: fo.Dataset) -> None:
     with pytest.raises(SettingsError, match=said):
-        labelled_photos(labelled, field)
+        labeled_dataset(labeled, field)
 
 
-def test_finetune_makes_weights_that_the_list_offers(labelled: fo.Dataset, home: Path, small: str) -> None:
+def test_finetune_makes_weights_that_the_list_offers(labeled: fo.Dataset, home: Path, small: str) -> None:
     report = foo.get_operator(URI)(
-        labelled,
+        labeled,
         "ground_truth",
         weights=small,
         name="my-shapes",
@@ -120,21 +120,21 @@ def test_finetune_makes_weights_that_the_list_offers(labelled: fo.Dataset, home:
         progress=False,
     )
     assert report["state"] == "completed"
-    assert (folder() / "my-shapes.safetensors").is_file()
+    assert (weights_folder() / "my-shapes.safetensors").is_file()
     assert "my-shapes.safetensors" in [entry.weights for entry in entries()]
     trained = MaskRCNN("my-shapes.safetensors")
     assert trained.class_names == ("__background__", "disc")
-    trained.predict(labelled.first().filepath)
-    run = runs.describe(labelled, report["run_key"])
+    trained.predict(labeled.first().filepath)
+    run = records.describe(labeled, report["run_key"])
     assert (run["operator"], run["new_weights"]) == ("finetune", "my-shapes.safetensors")
     assert run["mask_mAP"] >= 0
     assert any("class 'bar' is not in the class list" in failure["reason"] for failure in run["failures"])
 
 
-def test_finetune_delegated(labelled: fo.Dataset, home: Path, small: str) -> None:
-    labelled.persistent = True
+def test_finetune_delegated(labeled: fo.Dataset, home: Path, small: str) -> None:
+    labeled.persistent = True
     queued = foo.get_operator(URI)(
-        labelled, "ground_truth", weights=small, name="delegated", epochs=2, validation=0.0, delegate=True
+        labeled, "ground_truth", weights=small, name="delegated", epochs=2, validation=0.0, delegate=True
     )
     service = DelegatedOperationService()
 
@@ -146,8 +146,8 @@ def test_finetune_delegated(labelled: fo.Dataset, home: Path, small: str) -> Non
     with launched():
         wait_for(ended)
     assert MaskRCNN("delegated.safetensors").class_names == ("__background__", "bar", "disc")
-    labelled.reload()
-    assert runs.describe(labelled, runs.keys(labelled)[0])["best_epoch"] == 2
+    labeled.reload()
+    assert records.describe(labeled, records.keys(labeled)[0])["best_epoch"] == 2
 
 
 @pytest.mark.parametrize(
@@ -162,21 +162,21 @@ def test_finetune_delegated(labelled: fo.Dataset, home: Path, small: str) -> Non
     ],
 )
 def test_wrong_options_are_named(
-    options: dict[str, object], said: str, labelled: fo.Dataset, home: Path, small: str
+    options: dict[str, object], said: str, labeled: fo.Dataset, home: Path, small: str
 ) -> None:
     with pytest.raises(MaskbridgeError, match=said):
-        foo.get_operator(URI)(labelled, **{"label_field": "ground_truth", "weights": small, "progress": False, **options})
+        foo.get_operator(URI)(labeled, **{"label_field": "ground_truth", "weights": small, "progress": False, **options})
     assert not (home / "weights").exists() or list((home / "weights").iterdir()) == []
 
 
-def test_an_empty_view(labelled: fo.Dataset, home: Path, small: str) -> None:
-    with pytest.raises(DataError, match="no photos to train on"):
-        foo.get_operator(URI)(labelled.limit(0), "ground_truth", weights=small, progress=False)
+def test_an_empty_view(labeled: fo.Dataset, home: Path, small: str) -> None:
+    with pytest.raises(DataError, match="no images to train on"):
+        foo.get_operator(URI)(labeled.limit(0), "ground_truth", weights=small, progress=False)
 
 
-def test_scores_of_a_field_equal_fiftyones(labelled: fo.Dataset) -> None:
+def test_scores_of_a_field_equal_fiftyones(labeled: fo.Dataset) -> None:
     rng = np.random.default_rng(0)
-    for sample in labelled.exists("ground_truth"):
+    for sample in labeled.exists("ground_truth"):
         found = sample.ground_truth.copy()
         for detection in found.detections:
             x, y, w, h = detection.bounding_box
@@ -184,19 +184,19 @@ def test_scores_of_a_field_equal_fiftyones(labelled: fo.Dataset) -> None:
             detection.confidence = float(rng.random())
         sample["found"] = found
         sample.save()
-    labels = labelled_photos(labelled, "ground_truth")
-    evaluation = finished(of_field(labelled.name, "ground_truth", "found", labels))
-    labelled.reload()
-    assert evaluation_key("found") in labelled.list_evaluations()
-    assert labelled.count("ground_truth.detections.maskbridge_found") == 10, "the panel's matches are written"
-    boxes = labelled.evaluate_detections("found", "ground_truth", compute_mAP=True, progress=False)
+    labels = labeled_dataset(labeled, "ground_truth")
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labels))
+    labeled.reload()
+    assert evaluation_key("found") in labeled.list_evaluations()
+    assert labeled.count("ground_truth.detections.maskbridge_found") == 10, "the panel's matches are written"
+    boxes = labeled.evaluate_detections("found", "ground_truth", compute_mAP=True, progress=False)
     assert 0.05 < boxes.mAP() < 1
     assert abs(boxes.mAP() - evaluation.scores["boxes"].numbers["AP"]) < 1e-2
 
 
-def predicted(labelled: fo.Dataset, change: Callable[[fo.Detection], None]) -> None:
+def predicted(labeled: fo.Dataset, change: Callable[[fo.Detection], None]) -> None:
     """A field of predictions: the labels, changed."""
-    for sample in labelled.exists("ground_truth"):
+    for sample in labeled.exists("ground_truth"):
         sample["found"] = sample.ground_truth.copy()
         for detection in sample.found.detections:
             detection.confidence = 0.9
@@ -204,23 +204,23 @@ def predicted(labelled: fo.Dataset, change: Callable[[fo.Detection], None]) -> N
         sample.save()
 
 
-def test_classes_that_were_never_predicted_count(labelled: fo.Dataset) -> None:
-    predicted(labelled, lambda detection: setattr(detection, "label", "disc"))
-    labels = labelled_photos(labelled, "ground_truth")
-    evaluation = finished(of_field(labelled.name, "ground_truth", "found", labels))
+def test_classes_that_were_never_predicted_count(labeled: fo.Dataset) -> None:
+    predicted(labeled, lambda detection: setattr(detection, "label", "disc"))
+    labels = labeled_dataset(labeled, "ground_truth")
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labels))
     per_class = evaluation.scores["boxes"].per_class
     assert per_class["bar"]["AP"] == 0
     assert evaluation.scores["boxes"].numbers["AP"] == pytest.approx(per_class["disc"]["AP"] / 2)
-    only = finished(of_field(labelled.name, "ground_truth", "found", labels, class_names=["disc"]))
+    only = run_to_end(of_field(labeled.name, "ground_truth", "found", labels, class_names=["disc"]))
     assert only.scores["boxes"].numbers["AP"] == pytest.approx(per_class["disc"]["AP"])
 
 
-def test_boxes_outside_of_their_photo_are_measured(labelled: fo.Dataset, caplog: pytest.LogCaptureFixture) -> None:
+def test_boxes_outside_of_their_image_are_measured(labeled: fo.Dataset, caplog: pytest.LogCaptureFixture) -> None:
     """FiftyOne's own mask IoU fails on them."""
-    predicted(labelled, lambda detection: setattr(detection, "bounding_box", [-0.2, 0.5, 0.6, 0.7]))
-    labels = labelled_photos(labelled, "ground_truth")
-    evaluation = finished(of_field(labelled.name, "ground_truth", "found", labels))
+    predicted(labeled, lambda detection: setattr(detection, "bounding_box", [-0.2, 0.5, 0.6, 0.7]))
+    labels = labeled_dataset(labeled, "ground_truth")
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labels))
     assert 0 <= evaluation.scores["masks"].numbers["AP"] < 0.5
     assert "its panel shows boxes" in caplog.text
-    labelled.reload()
-    assert evaluation_key("found") in labelled.list_evaluations()
+    labeled.reload()
+    assert evaluation_key("found") in labeled.list_evaluations()

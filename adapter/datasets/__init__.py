@@ -1,0 +1,1 @@
+"""Images with their labels: what is trained on and measured against."""

@@ -1,0 +1,245 @@
+"""Images with the labels that people gave them: what is trained on and measured against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.adapter.images import ImageInput
+from maskbridge.adapter.instances import BACKGROUND, Instances
+
+
+class DataError(MaskbridgeError, ValueError):
+    """Labeled images cannot be used: there are none, or an image is not where it should be."""
+
+
+@dataclass(frozen=True)
+class LabeledImage:
+    """An image and its objects. Masks are kept as run lengths, so that a hundred thousand images fit into memory.
+
+    Attributes:
+        image: what `maskbridge.adapter.images.read` takes; mostly a path.
+        name: what people know it by: the file's name, a task's number.
+        size: (H, W) that the labels are for.
+        class_names: of the labels, the background first.
+
+    Example:
+        >>> image = LabeledImage.of("a.jpg", Instances((2, 3), [[0, 0, 3, 2]], [1], (BACKGROUND, "cat"), [None]))
+        >>> image.name, image.instances
+        ('a.jpg', Instances(1 in 3 x 2: cat))
+    """
+
+    image: ImageInput
+    name: str
+    size: tuple[int, int]
+    class_names: tuple[str, ...]
+    annotations: tuple[Mapping[str, Any], ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, image: ImageInput, instances: Instances, name: str | None = None) -> LabeledImage:
+        """Keeps instances with their image; the name is by default that of the image's file."""
+        known = Path(image).name if isinstance(image, (str, Path)) else "image"
+        finite = np.isfinite(instances.boxes).all(axis=1, keepdims=True)
+        boxes = np.where(finite, instances.boxes, np.float32(0))  # what is no box has no area
+        annotations = tuple(replace(instances, boxes=boxes).to_coco())
+        return cls(image, known if name is None else name, instances.size, instances.class_names, annotations)
+
+    @property
+    def instances(self) -> Instances:
+        """The objects, made anew at each call."""
+        return Instances.from_coco(self.annotations, self.size, dict(enumerate(self.class_names)))
+
+    def __len__(self) -> int:
+        """Objects in the image."""
+        return len(self.annotations)
+
+
+@dataclass(frozen=True)
+class SkippedLabel:
+    """A label that cannot be used: the image's name, the label's class or id, and why."""
+
+    image: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LabeledDataset(Sequence[LabeledImage]):
+    """Labeled images, and what had to be left out of them.
+
+    Attributes:
+        images: in order; those without objects are negatives.
+        class_names: of all labels, the background first.
+        skipped: labels that were left out.
+    """
+
+    images: tuple[LabeledImage, ...]
+    class_names: tuple[str, ...]
+    skipped: tuple[SkippedLabel, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.images[place]
+
+    def __iter__(self) -> Iterator[LabeledImage]:
+        return iter(self.images)
+
+    @property
+    def objects(self) -> int:
+        """Labels in all images."""
+        return sum(map(len, self.images))
+
+    def reasons(self) -> dict[str, int]:
+        """Why labels were left out, and how many for each reason, most first."""
+        return dict(Counter(label.reason for label in self.skipped).most_common())
+
+    def fingerprint(self) -> str:
+        """A short stable hash of the images' names and labels, whatever their order."""
+        rows = [
+            json.dumps([image.name, image.size, image.class_names, _essence(image)], sort_keys=True)
+            for image in self.images
+        ]
+        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+
+    def split(self, fraction: float) -> tuple[LabeledDataset, LabeledDataset]:
+        """Two parts, the second with about this fraction of the images.
+
+        An image's name says where it goes: an image that was measured with is not trained on later, when more are labeled.
+        """
+        second = [_place(image.name) < fraction for image in self.images]
+        parts = [
+            tuple(image for image, in_second in zip(self.images, second) if in_second is part) for part in (False, True)
+        ]
+        return replace(self, images=parts[0]), replace(self, images=parts[1], skipped=())
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of labels.
+
+    Raises:
+        DataError: it cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: is not JSON ({error})") from None
+
+
+def class_list(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names as a network has them: the background first, each once.
+
+    Raises:
+        DataError: there is none besides the background, one is empty, or one appears twice.
+    """
+    if isinstance(names, str):
+        raise DataError(f"class names are a list, not one string: [{names!r}]")
+    found = tuple(name for name in names if name != BACKGROUND)
+    if not found:
+        raise DataError("the class list is empty: name at least one class to look for")
+    for name, count in Counter(found).items():
+        if not isinstance(name, str) or not name.strip() or count > 1:
+            raise DataError(f"the class list has {name!r} {count} times: names are texts that are not empty, each once")
+    return (BACKGROUND, *found)
+
+
+def usable(labeled: LabeledDataset, class_names: Sequence[str]) -> LabeledDataset:
+    """Labeled images as a network of these classes can be trained on.
+
+    Labels get their place in ``class_names``, boxes are cut at the image's edges. Labels without a mask, with an empty one
+    or one of a single pixel, crowds, boxes outside of the image, and classes that are not in the list are left out, each
+    with its reason; their images stay, as negatives if nothing is left in them.
+
+    Raises:
+        DataError: the class list is empty, or no label is left.
+    """
+    names = class_list(class_names)
+    places = {name: label for label, name in enumerate(names)}
+    images, skipped = [], list(labeled.skipped)
+    for image in labeled:
+        kept = []
+        for annotation in image.annotations:
+            name = image.class_names[annotation["category_id"]]
+            box = clip_box(annotation["bbox"], image.size)
+            if (problem := _problem(annotation, name, box, names)) is None:
+                kept.append({**annotation, "category_id": places[name], "bbox": box})
+            else:
+                skipped.append(SkippedLabel(image.name, name, problem))
+        images.append(replace(image, class_names=names, annotations=tuple(kept)))
+    result = LabeledDataset(tuple(images), names, tuple(skipped))
+    if not result.objects:
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in result.reasons().items())
+        raise DataError(f"no label can be used in {len(images)} images: {reasons or 'they have none'}")
+    return result
+
+
+def is_crowd(attributes: Mapping[str, Any] | None) -> bool:
+    """Whether COCO's attributes of a label say that it is a group, not an object."""
+    return bool((attributes or {}).get("iscrowd"))
+
+
+def _problem(annotation: Mapping[str, Any], name: str, box: Sequence[float], class_names: tuple[str, ...]) -> str | None:
+    """Why a label cannot be trained on, None if it can."""
+    if name not in class_names[1:]:
+        return f"class {name!r} is not in the class list"
+    if is_crowd(annotation):
+        return "a crowd, not an object"
+    if "segmentation" not in annotation:
+        return "a box without a mask"
+    pixels = int(coco_mask.area(annotation["segmentation"]))
+    if pixels < 2:
+        return "its mask is a single pixel" if pixels else "its mask has no pixel in the image"
+    if not has_area(box):
+        return "its box is not in the image or has no area"
+    return None
+
+
+def has_area(box: Sequence[float]) -> bool:
+    """Whether a COCO box (x, y, width, height) has one in float32, in which it is trained on."""
+    x, y, width, height = box
+    x1, y1, x2, y2 = np.asarray([x, y, x + width, y + height], dtype=np.float32)
+    return bool(x1 < x2 and y1 < y2)
+
+
+def clip_box(box: Sequence[float], size: tuple[int, int]) -> list[float]:
+    """A COCO box (x, y, width, height), cut at the edges of an image of ``size`` (H, W)."""
+    x, y, width, height = box
+    x1, x2 = (min(max(edge, 0.0), float(size[1])) for edge in (x, x + width))
+    y1, y2 = (min(max(edge, 0.0), float(size[0])) for edge in (y, y + height))
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _essence(image: LabeledImage) -> list[Any]:
+    kept = ("category_id", "bbox", "segmentation")
+    return [{name: annotation.get(name) for name in kept} for annotation in image.annotations]
+
+
+def _place(name: str) -> float:
+    """A number from 0 to 1 that follows from a name."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def labeled_images(images: Iterable[tuple[ImageInput, Instances]]) -> LabeledDataset:
+    """Labeled images from pairs of image and instances; class names are all that the instances have.
+
+    Example:
+        >>> cat = Instances((2, 3), [[0, 0, 3, 2]], [1], (BACKGROUND, "cat"), [None])
+        >>> labeled_images([("a.jpg", cat)]).class_names
+        ('__background__', 'cat')
+    """
+    kept = tuple(LabeledImage.of(image, instances) for image, instances in images)
+    names = dict.fromkeys(name for image in kept for name in image.class_names)
+    names.pop(BACKGROUND, None)
+    return LabeledDataset(kept, (BACKGROUND, *names))

@@ -1,0 +1,1 @@
+"""The network as an ONNX file, and that file as a model."""

@@ -1,0 +1,187 @@
+"""The network without torch: a file of `maskbridge.adapter.export.onnx_export`, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from maskbridge.adapter.errors import ImageError, SettingsError, WeightsError
+from maskbridge.adapter.images import ImageInput, all_or_raise, as_float, as_list, read_each
+from maskbridge.adapter.instances import Instances
+from maskbridge.adapter.pasting import paste
+from maskbridge.adapter.settings import Settings, checked_settings
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+FORMAT = "1"
+
+
+class OnnxMaskRCNN:
+    """A Mask R-CNN in an ONNX file, from images to `Instances`, as `MaskRCNN` is.
+
+    An image is scaled to fit the file's fixed input, its sides' ratio kept, and padded; so results are those of `MaskRCNN`
+    at that input's size.
+
+    Args:
+        path: a file that ``maskbridge export`` wrote.
+        providers: ONNX Runtime's execution providers; by default the CPU's.
+        threads: for one image; by default all cores.
+
+    Raises:
+        WeightsError: the file cannot be read, or is not one of ``maskbridge export``.
+
+    Attributes:
+        class_names: names by label, the background first.
+        input_size: (h, w) of the network's input.
+
+    Example:
+        ``OnnxMaskRCNN("people.onnx").predict(["street.jpg"], confidence_threshold=0.5)``
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        threads: int | None = None,
+    ) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
+        try:
+            self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
+                Path(path), options, providers=list(providers)
+            )
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            known = json.loads(metadata["maskbridge"])
+            if known["format"] != FORMAT:
+                raise WeightsError(f"{path}: written by a newer maskbridge (format {known['format']})")
+        except KeyError:
+            raise WeightsError(f"{path}: was not written by maskbridge export: its metadata is missing") from None
+        except WeightsError:
+            raise
+        except Exception as error:  # ONNX Runtime's own errors share no public base
+            raise WeightsError(f"{path}: cannot be read as an ONNX file ({str(error).splitlines()[0]})") from None
+        self.class_names: tuple[str, ...] = tuple(known["class_names"])
+        self.input_size: tuple[int, int] = (int(known["height"]), int(known["width"]))
+        self.batch_size = int(known["batch_size"])
+        self.fingerprint: str = known["fingerprint"]
+        self._score_threshold, self._most = float(known["score_threshold"]), int(known["max_detections"])
+
+    def settings(
+        self,
+        *,
+        confidence_threshold: float | None = None,
+        mask_threshold: float = 0.5,
+        classes: Collection[str] | None = None,
+        max_detections: int | None = None,
+    ) -> Settings:
+        """Checks what a request chooses; see `MaskRCNN.settings`.
+
+        Raises:
+            SettingsError: a value is wrong, or asks for more than the file holds (less sure or more objects).
+        """
+        threshold = self._score_threshold if confidence_threshold is None else confidence_threshold
+        most = self._most if max_detections is None else max_detections
+        settings = checked_settings(self.class_names, threshold, mask_threshold, classes, most)
+        if settings.confidence_threshold < self._score_threshold:
+            raise SettingsError(
+                f"this file was exported with a confidence_threshold of {self._score_threshold}, not {threshold}"
+            )
+        if settings.max_detections > self._most:
+            raise SettingsError(f"this file was exported with at most {self._most} detections in an image, not {most}")
+        return settings
+
+    def predict(
+        self,
+        images: ImageInput | Iterable[ImageInput],
+        *,
+        confidence_threshold: float | None = None,
+        mask_threshold: float = 0.5,
+        classes: Collection[str] | None = None,
+        max_detections: int | None = None,
+    ) -> list[Instances]:
+        """Finds the objects in images; arguments, results and errors are those of `MaskRCNN.predict`.
+
+        Classes and thresholds choose among the detections in the file's limits: with ``classes``, unlike in `MaskRCNN`,
+        objects of other classes take places among the at most 100.
+        """
+        settings = self.settings(
+            confidence_threshold=confidence_threshold,
+            mask_threshold=mask_threshold,
+            classes=classes,
+            max_detections=max_detections,
+        )
+        return all_or_raise(self.predict_each(as_list(images), settings=settings))
+
+    def predict_each(
+        self, images: Iterable[ImageInput], *, settings: Settings | None = None
+    ) -> Iterator[Instances | ImageError]:
+        """Like `predict`: read as they are needed, in order, with an `ImageError` in place of a bad image."""
+        settings = self.settings() if settings is None else settings
+        for chunk in read_each(images, self.batch_size):
+            good = [image for image in chunk if not isinstance(image, ImageError)]
+            found = iter(self._run(good, settings) if good else [])
+            yield from (image if isinstance(image, ImageError) else next(found) for image in chunk)
+
+    def _run(self, images: Sequence[torch.Tensor], settings: Settings) -> list[Instances]:
+        height, width = self.input_size
+        batch = np.zeros((self.batch_size, 3, height, width), dtype=np.float32)
+        scales = []
+        for place, image in enumerate(images):
+            fitted, scale = fit(image, self.input_size)
+            batch[place, :, : fitted.shape[-2], : fitted.shape[-1]] = fitted.numpy()
+            scales.append(scale)
+        outputs: list[Any] = self._session.run(None, {"images": batch})
+        results = []
+        for place, image in enumerate(images):
+            boxes, labels, scores, masks = outputs[4 * place : 4 * place + 4]
+            results.append(self._instances(image, scales[place], boxes, labels, scores, masks[:, 0], settings))
+        return results
+
+    def _instances(
+        self,
+        image: torch.Tensor,
+        scale: tuple[float, float],
+        boxes: np.ndarray,
+        labels: np.ndarray,
+        scores: np.ndarray,
+        masks: np.ndarray,
+        settings: Settings,
+    ) -> Instances:
+        allowed = np.array(settings.classes)
+        kept = np.flatnonzero((scores > settings.confidence_threshold) & allowed[labels])[: settings.max_detections]
+        size = (image.shape[-2], image.shape[-1])
+        in_image = boxes[kept] / np.array([scale[1], scale[0], scale[1], scale[0]], dtype=np.float32)
+        in_image = in_image.clip(0, [size[1], size[0], size[1], size[0]]).astype(np.float32)
+        return Instances(
+            size=size,
+            boxes=in_image,
+            labels=labels[kept],
+            class_names=self.class_names,
+            masks=tuple(paste(torch.from_numpy(masks[kept]), torch.from_numpy(in_image), size, settings.mask_threshold)),
+            scores=scores[kept],
+        )
+
+
+def fit(image: torch.Tensor, input_size: tuple[int, int]) -> tuple[torch.Tensor, tuple[float, float]]:
+    """An image ([3, H, W] of `maskbridge.adapter.images.read`) scaled to fit an input of (h, w), sides' ratio kept.
+
+    Returns:
+        float32 [3, h', w'] in 0..1, not padded, and the factors (vertical, horizontal) from image to input.
+    """
+    height, width = image.shape[-2:]
+    factor = min(input_size[0] / height, input_size[1] / width)
+    scaled = max(round(height * factor), 1), max(round(width * factor), 1)
+    resized = F.interpolate(as_float(image)[None].cpu(), size=scaled, mode="bilinear", align_corners=False)[0]
+    return resized, (scaled[0] / height, scaled[1] / width)

@@ -1,0 +1,60 @@
+"""Mask probabilities to crops: torchvision's paste rule without its full frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
+
+from maskbridge.adapter.masks import MaskCrop
+
+PADDING = 1
+"""Pixels of padding around a 28 x 28 mask when it is pasted: torchvision's ``paste_masks_in_image`` default."""
+
+
+@torch.inference_mode()
+def paste(probabilities: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], threshold: float) -> list[MaskCrop]:
+    """Pastes mask probabilities into box-sized crops and cuts them at a threshold.
+
+    The rule is torchvision's (``paste_masks_in_image``): the mask is padded by one, the box grown by the same ratio and
+    truncated to whole pixels, the mask resized to it bilinearly, then compared with ``>=``. Every pixel of an image equals
+    torchvision's pasted frame at that threshold, bit for bit; what is outside the crop is below any threshold above 0.
+
+    Args:
+        probabilities: float [N, M, M] in 0..1, on any device.
+        boxes: float [N, 4], xyxy, in pixels of the image.
+        size: (H, W) of the image.
+        threshold: in 0..1; a pixel belongs to the object where its probability is at least this.
+
+    Returns:
+        N crops; a crop is the pasted window clipped to the image.
+    """
+    if not len(boxes):
+        return []
+    padded, scale = expand_masks(probabilities.float()[:, None], padding=PADDING)
+    windows = expand_boxes(boxes.float(), scale).to(torch.int64).tolist()
+    pieces = [_paste_one(mask, window, size, threshold) for mask, window in zip(padded, windows)]
+    if probabilities.device.type == "cpu":
+        return [MaskCrop(x, y, pixels.numpy()) for x, y, pixels in pieces]
+    return _fetched(pieces)
+
+
+def _fetched(pieces: list[tuple[int, int, torch.Tensor]]) -> list[MaskCrop]:
+    """Crops from a GPU, all in one copy."""
+    flat = torch.cat([pixels.flatten() for _, _, pixels in pieces]).cpu().numpy()
+    parts = np.split(flat, np.cumsum([pixels.numel() for _, _, pixels in pieces])[:-1])
+    return [MaskCrop(x, y, part.reshape(pixels.shape)) for (x, y, pixels), part in zip(pieces, parts)]
+
+
+def _paste_one(
+    mask: torch.Tensor, window: list[int], size: tuple[int, int], threshold: float
+) -> tuple[int, int, torch.Tensor]:
+    x1, y1, x2, y2 = window
+    width, height = max(x2 - x1 + 1, 1), max(y2 - y1 + 1, 1)
+    left, right = max(x1, 0), min(x2 + 1, size[1])
+    top, bottom = max(y1, 0), min(y2 + 1, size[0])
+    if left >= right or top >= bottom:
+        return min(left, size[1]), min(top, size[0]), torch.zeros((0, 0), dtype=torch.bool, device=mask.device)
+    resized = F.interpolate(mask[None], size=(height, width), mode="bilinear", align_corners=False)[0, 0]
+    return left, top, resized[top - y1 : bottom - y1, left - x1 : right - x1] >= threshold

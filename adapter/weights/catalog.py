@@ -1,0 +1,101 @@
+"""The weights that this machine has, and those that it could download. Imports no torch: forms need it at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BUNDLED = "bundled"
+BUNDLED_FILE = Path(__file__).parents[1] / "data" / "person-tiny.safetensors"
+
+DOWNLOADS = {
+    "MaskRCNN_ResNet50_FPN_Weights.COCO_V1": ("maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth", 178_090_079),
+    "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1": ("maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth", 186_097_921),
+}
+"""torchvision's weights: by the enum member's name, the file and its bytes."""
+
+_LONGEST_HEADER = 100_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Weights that can be asked for.
+
+    Attributes:
+        weights: what `maskbridge.adapter.MaskRCNN` takes for them.
+        label: for people.
+        here: whether they are on this machine.
+        size: bytes of the file.
+        class_names: without the background; None where the file does not say.
+    """
+
+    weights: str
+    label: str
+    here: bool
+    size: int
+    class_names: tuple[str, ...] | None
+
+
+def weights_folder() -> Path:
+    """Where downloaded and trained weights live: ``MASKBRIDGE_HOME``, else ``~/.cache/maskbridge``."""
+    return Path(os.environ.get("MASKBRIDGE_HOME") or Path.home() / ".cache" / "maskbridge").expanduser() / "weights"
+
+
+def training_runs() -> Path:
+    """Where trainings from the tools keep what they go on from: a folder for each, beside `weights_folder`."""
+    return weights_folder().parent / "training_runs"
+
+
+def cached_file(name: str) -> Path | None:
+    """A downloaded file of this name, in `weights_folder` or where torch keeps its own downloads; None if there is none."""
+    torch_home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torch"
+    candidates = (weights_folder() / name, Path(torch_home).expanduser() / "hub" / "checkpoints" / name)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata in a safetensors file's header; empty where there is none or the file is broken.
+
+    The format: eight bytes of length, then that many bytes of JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > min(_LONGEST_HEADER, path.stat().st_size):
+                return {}
+            metadata = json.loads(file.read(length)).get("__metadata__") or {}
+            return metadata if isinstance(metadata, dict) else {}
+    except (OSError, ValueError, struct.error, AttributeError):
+        return {}
+
+
+def class_names_of(path: Path) -> tuple[str, ...] | None:
+    """The class names in a weights file of ours, without the background; None where it does not say.
+
+    Example:
+        >>> class_names_of(BUNDLED_FILE)
+        ('person',)
+    """
+    try:
+        return tuple(json.loads(read_metadata(path)["class_names"])[1:])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def entries() -> list[Entry]:
+    """All weights that can be asked for by name: those on this machine first, then those that would be downloaded."""
+    found = []
+    for name, (file, size) in DOWNLOADS.items():
+        label = "COCO, ResNet-50" + (" v2" if "_V2_" in name else "") + ", 80 classes"
+        found.append(Entry(name, label, cached_file(file) is not None, size, None))
+    for path in sorted(weights_folder().glob("*.safetensors")):
+        names = class_names_of(path)
+        if names is not None:
+            shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+            found.append(Entry(path.name, f"{path.stem} ({shown})", True, path.stat().st_size, names))
+    bundled = Entry(BUNDLED, "Bundled, small: people only", True, BUNDLED_FILE.stat().st_size, class_names_of(BUNDLED_FILE))
+    return sorted([*found, bundled], key=lambda entry: not entry.here)

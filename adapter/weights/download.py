@@ -1,0 +1,88 @@
+"""Downloads: checked by their hash, atomic, with a progress bar, within limits."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from maskbridge.adapter.atomic_write import atomic_write
+from maskbridge.adapter.errors import WeightsError
+
+MAX_BYTES = 4 * 1024**3
+TIMEOUT = 30.0
+_CHUNK = 1 << 20
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        if urllib.parse.urlsplit(newurl).scheme != "https":
+            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def sha256(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, limit: float | None = None) -> Path:
+    """Fetches a file over https into its place: through a temporary file beside it, renamed once the hash is right.
+
+    Args:
+        url: https only, also after redirects.
+        to: where the file goes.
+        sha256_prefix: what the hex sha256 of the file must begin with.
+        progress: whether a bar is shown on standard error.
+        limit: seconds that all of it may take; None for as long as pieces come within `TIMEOUT`.
+
+    Raises:
+        WeightsError: it cannot be fetched, is too large, or is another file than the hash says.
+    """
+    if urllib.parse.urlsplit(url).scheme != "https":
+        raise WeightsError(f"{url}: weights are downloaded over https only")
+    deadline = time.monotonic() + (float("inf") if limit is None else limit)
+    opener = urllib.request.build_opener(_HttpsOnly)
+    try:
+        with (
+            atomic_write(to) as temporary,
+            temporary.open("wb") as file,
+            opener.open(url, timeout=min(TIMEOUT, limit or TIMEOUT)) as response,
+        ):
+            size = int(response.headers.get("Content-Length") or 0)
+            digest = _copy(response, file, size, to.name, progress, deadline)
+            if not digest.startswith(sha256_prefix.lower()):
+                raise WeightsError(f"{url}: the sha256 is {digest}, not {sha256_prefix}: nothing was kept")
+    except (OSError, ValueError) as error:
+        reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
+        raise WeightsError(f"{url}: the download failed ({reason})") from error
+    return to
+
+
+def _copy(response, file, size: int, name: str, progress: bool, deadline: float) -> str:  # type: ignore[no-untyped-def]
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    digest, done = hashlib.sha256(), 0
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
+        task = bar.add_task(name, total=size or None)
+        while chunk := response.read(_CHUNK):
+            done += len(chunk)
+            if done > MAX_BYTES:
+                raise OSError(f"more than {MAX_BYTES:,} bytes")
+            if time.monotonic() > deadline:
+                raise OSError("it takes longer than it may")
+            digest.update(chunk)
+            file.write(chunk)
+            bar.advance(task, len(chunk))
+    if size and done != size:
+        raise OSError(f"only {done:,} of {size:,} bytes came")
+    return digest.hexdigest()

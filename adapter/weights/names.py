@@ -1,0 +1,206 @@
+"""Weights by name: bundled, torchvision's, a file, a URL."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urldefrag, urlsplit
+
+import torch
+from torchvision.models import WeightsEnum
+
+from maskbridge.adapter.builders import BUILDERS, DEFAULT_BUILDER, builder_of
+from maskbridge.adapter.errors import SettingsError, WeightsError, nearest
+from maskbridge.adapter.instances import BACKGROUND
+from maskbridge.adapter.weights.catalog import BUNDLED, BUNDLED_FILE, cached_file, weights_folder
+from maskbridge.adapter.weights.checkpoints import Weights, class_count, default_names, read_pth, read_safetensors
+from maskbridge.adapter.weights.download import download, sha256
+
+WeightsLike: TypeAlias = "str | os.PathLike[str] | WeightsEnum | Weights | None"
+"""What `resolve` takes: a name, a file, an https URL with a sha256, torchvision's enum member, `Weights` made elsewhere,
+None for random."""
+
+
+def resolve(
+    weights: WeightsLike,
+    *,
+    builder: str | None = None,
+    class_names: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    progress: bool = True,
+    limit: float | None = None,
+) -> Weights:
+    """Finds weights, downloads them if need be, reads them.
+
+    Args:
+        weights: ``"bundled"``; torchvision's enum member or its string (``"DEFAULT"``, ``"COCO_V1"``,
+            ``"MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1"``); a ``.safetensors`` or ``.pth`` file (also just its name, if
+            it lies in `weights_folder`); ``"https://…#sha256=…"``; `Weights` as they are; None for random values.
+        builder: the network; only needed where the weights do not say it.
+        class_names: names by label, with or without the background first; only where the weights do not say them.
+        num_classes: with the background; checked against the weights.
+        progress: whether downloads show a bar.
+        limit: seconds that a download may take, None for as long as it goes on.
+
+    Raises:
+        WeightsError: they are unknown, missing or broken, or do not fit what else was given.
+        SettingsError: the builder or the class names are wrong.
+    """
+    if builder is not None:
+        builder_of(builder)
+    if weights is None:
+        count = num_classes or (91 if class_names is None else len(_with_background(class_names)))
+        found = Weights("random", builder or DEFAULT_BUILDER, default_names(count))
+    elif isinstance(weights, Weights):
+        found = weights
+    elif isinstance(weights, WeightsEnum):
+        found = _named(weights, progress, limit)
+    else:
+        found = _from_text(os.fspath(weights), builder, progress, limit)
+    if builder is not None and builder != found.builder:
+        raise WeightsError(f"the weights {found.name} are for {found.builder}, not for {builder}")
+    return _checked_names(found, class_names, num_classes)
+
+
+def _from_text(text: str, builder: str | None, progress: bool, limit: float | None) -> Weights:
+    if text == BUNDLED:
+        return _from_file(BUNDLED_FILE, BUNDLED, builder)
+    if "://" in text:
+        return _from_file(_fetched(text, progress, limit), urldefrag(text).url, builder)
+    enum_name, _, member = text.rpartition(".")
+    for name, entry in BUILDERS.items():
+        if enum_name and entry.weights is not None and entry.weights.__name__ == enum_name:
+            return _named(_member(entry.weights, member), progress, limit)
+        if name == (builder or DEFAULT_BUILDER) and entry.weights is not None and text in _members(entry.weights):
+            return _named(_member(entry.weights, text), progress, limit)
+    if text == "DEFAULT":
+        return _from_file(BUNDLED_FILE, BUNDLED, builder)
+    for path in (Path(text).expanduser(), weights_folder() / text):
+        if path.is_file():
+            return _from_file(path, path.name, builder)
+    enum = builder_of(builder or DEFAULT_BUILDER).weights
+    names = list(dict.fromkeys([BUNDLED, "DEFAULT", *(_members(enum) if enum else [])]))
+    raise WeightsError(f"unknown weights {text!r}: no such file, and no such name ({nearest(text, names)})")
+
+
+def _members(enum: type[WeightsEnum]) -> list[str]:
+    return list(enum.__members__)
+
+
+def _member(enum: type[WeightsEnum], name: str) -> WeightsEnum:
+    if name not in _members(enum):
+        raise WeightsError(f"unknown weights {enum.__name__}.{name}: {nearest(name, _members(enum))}")
+    return enum[name]
+
+
+def _named(member: WeightsEnum, progress: bool, limit: float | None) -> Weights:
+    if not any(entry.weights is type(member) for entry in BUILDERS.values()):
+        raise WeightsError(f"{member} are not weights of a Mask R-CNN that is known here: {', '.join(BUILDERS)}")
+    return _of_member(member, _file_of(member, progress, limit))
+
+
+def _of_member(member: WeightsEnum, path: Path) -> Weights:
+    builder = next(name for name, entry in BUILDERS.items() if entry.weights is type(member))
+    eps = 0.0 if str(member) == "MaskRCNN_ResNet50_FPN_Weights.COCO_V1" else None  # torchvision's overwrite_eps
+    return Weights(member.name, builder, tuple(member.meta["categories"]), read_pth(path), norm_eps=eps)
+
+
+def fetch(name: str, *, progress: bool = True) -> Path:
+    """The file of torchvision's weights (``"MaskRCNN_ResNet50_FPN_Weights.COCO_V1"``), downloaded if need be.
+
+    Raises:
+        WeightsError: they are unknown, or cannot be downloaded.
+    """
+    enum_name, _, member = name.rpartition(".")
+    for entry in BUILDERS.values():
+        if entry.weights is not None and entry.weights.__name__ == enum_name:
+            return _file_of(_member(entry.weights, member), progress, None)
+    raise WeightsError(f"unknown weights {name!r}")
+
+
+def backbone_state(builder: str, weights: WeightsEnum | str, *, progress: bool = True) -> dict[str, torch.Tensor]:
+    """The values of torchvision's backbone weights (an enum member, its string, or a ``.pth`` file), for the body."""
+    enum = builder_of(builder).backbone_weights
+    if isinstance(weights, str) and Path(weights).is_file():
+        state = read_pth(Path(weights))
+    else:
+        if isinstance(weights, str):
+            weights = _member(enum, weights.removeprefix(f"{enum.__name__}."))
+        if not isinstance(weights, enum):
+            raise WeightsError(f"{builder} takes backbone weights of {enum.__name__}, not {weights}")
+        state = read_pth(_file_of(weights, progress, None))
+    prefix = "features."  # torchvision's MobileNetV2 keeps its body under this name
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if not name.startswith(("fc.", "classifier."))
+    }
+
+
+def _file_of(member: WeightsEnum, progress: bool, limit: float | None) -> Path:
+    name = _file_name(member)
+    prefix = match.group(1) if (match := re.search(r"-([0-9a-f]{8,})\.", name)) else ""
+    if path := cached_file(name):
+        if not sha256(path).startswith(prefix):
+            raise WeightsError(f"{path}: the sha256 does not begin with {prefix}: delete the file, it is broken")
+        return path
+    try:
+        return download(member.url, weights_folder() / name, sha256_prefix=prefix, progress=progress, limit=limit)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{error}. Without that connection, put the file {name} into {weights_folder()}, "
+            f'or use weights="{BUNDLED}" (people only)'
+        ) from error
+
+
+def _fetched(url: str, progress: bool, limit: float | None) -> Path:
+    address, fragment = urldefrag(url)
+    match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
+    if urlsplit(address).scheme != "https" or match is None:
+        raise WeightsError(f"{url}: a weights URL is https and ends in #sha256= and the 64 hex digits of its file")
+    digest, name = match.group(1).lower(), Path(urlsplit(address).path).name
+    path = weights_folder() / f"{digest[:12]}-{name}"
+    if path.is_file() and sha256(path) == digest:
+        return path
+    return download(address, path, sha256_prefix=digest, progress=progress, limit=limit)
+
+
+def _from_file(path: Path, name: str, builder: str | None) -> Weights:
+    if path.suffix == ".safetensors":
+        return read_safetensors(path, name, builder)
+    if path.suffix not in (".pth", ".pt"):
+        raise WeightsError(f"{path}: weights are .safetensors or .pth files")
+    for entry in BUILDERS.values():
+        for member in entry.weights or ():
+            if path.name == _file_name(member):  # torchvision's own file, fetched by hand
+                return _of_member(member, path)
+    state = read_pth(path)
+    return Weights(name, builder or DEFAULT_BUILDER, default_names(class_count(state, path)), state)
+
+
+def _file_name(member: WeightsEnum) -> str:
+    return Path(urlsplit(member.url).path).name
+
+
+def _with_background(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise SettingsError("class_names is a list of names, not one string")
+    return tuple(names) if names and names[0] == BACKGROUND else (BACKGROUND, *names)
+
+
+def _checked_names(found: Weights, class_names: Sequence[str] | None, num_classes: int | None) -> Weights:
+    if num_classes is not None and num_classes != len(found.class_names):
+        raise SettingsError(
+            f"num_classes is {num_classes}, but {found.name} has {len(found.class_names)} classes with the background"
+        )
+    if class_names is None:
+        return found
+    names = _with_background(class_names)
+    if len(names) != len(found.class_names):
+        raise SettingsError(
+            f"class_names has {len(names) - 1} names, but {found.name} has {len(found.class_names) - 1} "
+            "classes without the background"
+        )
+    return replace(found, class_names=names)

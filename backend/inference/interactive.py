@@ -1,0 +1,204 @@
+"""Smart tools: a drawn rectangle becomes a mask, a keypoint selects the object under it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from cachetools import LRUCache
+
+from maskbridge.adapter import Instances
+from maskbridge.adapter.network import Features
+from maskbridge.adapter.settings import class_choices
+from maskbridge.backend.inference.predictor import Predictor
+from maskbridge.backend.inference.registry import ServingModel
+from maskbridge.labelstudio.errors import TaskImageError
+from maskbridge.labelstudio.label_config import ControlTag, ImageTag, label_map
+from maskbridge.labelstudio.plan import Plan, tag_of
+from maskbridge.labelstudio.prompts import Prompt, read_prompts
+from maskbridge.labelstudio.tags import TAGS, LabelTag, Region
+from maskbridge.labelstudio.tasks import image_key, image_values
+
+log = logging.getLogger(__name__)
+
+CLICK_CONFIDENCE = 0.05
+"""A person points at something: the object under a point is taken even where the model gives it a low score."""
+
+
+@dataclass(frozen=True)
+class _Click:
+    """What one answer is made of: the prompts on one image, the tag to answer in, and the model."""
+
+    prompts: Sequence[Prompt]
+    tag: LabelTag
+    serving: ServingModel
+    key: tuple[str, str]
+
+
+class InteractivePredictor:
+    """Answers clicks, before the bulk work of `Predictor`.
+
+    The features of recent images stay in memory: the second click on an image runs the heads only. Without an image, a
+    smart tool or an object under the point the answer is an empty result.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self._lock = threading.Lock()
+        self._features: LRUCache[tuple[str, str], Features] = LRUCache(
+            predictor.settings.click_cache_megabytes * 1_000_000, getsizeof=_bytes_of
+        )
+
+    def answer(
+        self, task: Mapping[str, Any], context: Mapping[str, Any], label_config: str, project: int | None = None
+    ) -> bytes:
+        """A prediction as JSON, with the regions for what was drawn.
+
+        Raises:
+            LabelConfigError: the label config cannot be read.
+            TaskImageError: the image cannot be had, or the model does not answer in time.
+        """
+        end = time.monotonic() + self._predictor.settings.deadline
+        serving = self._predictor.registry.get(project)
+        plan = self._predictor.plan(label_config, serving)
+        prompts = [prompt for prompt in read_prompts(context, plan.config) if prompt.control.smart]
+        regions: list[Region] = []
+        if prompts:
+            first = prompts[0]
+            prompts = [p for p in prompts if (p.to_name, p.item_index) == (first.to_name, first.item_index)]
+            tag = _answer_tag(plan, first, serving, self._predictor.settings.confidence)
+            image = next((image for image in plan.config.images if image.name == first.to_name), None)
+            if tag is None or image is None:
+                log.warning("a click with %r has no label tag to answer in", first.control.name)
+            else:
+                value = _image_value(task, image, first.item_index)
+                click = _Click(prompts, tag, serving, (image_key(value, project), serving.version))
+                regions = self._regions(click, value, task, end)
+        score = max((float(region.get("score", 0)) for region in regions), default=0.0)
+        return json.dumps({"model_version": serving.version, "result": regions, "score": score}).encode()
+
+    def _regions(self, click: _Click, value: object, task: Mapping[str, Any], end: float) -> list[Region]:
+        with self._lock:
+            known = self._features.get(click.key)
+        images = [self._fetch(value, task)] if known is None else []
+
+        def run() -> list[Region]:
+            return self._run(click, click.serving.model.encode(images) if known is None else known)
+
+        with self._predictor.metrics.timed("click"):
+            regions = self._predictor.model_thread.call(run, seconds=end - time.monotonic())
+        item_index = click.prompts[0].item_index
+        for region in regions:
+            region |= {} if item_index is None else {"item_index": item_index}
+        return regions
+
+    def _fetch(self, value: object, task: Mapping[str, Any]) -> torch.Tensor:
+        task_id = task.get("id")
+        data = self._predictor.fetcher.fetch(value, task_id if isinstance(task_id, int) else None)
+        return self._predictor.decode_now(data)
+
+    def _run(self, click: _Click, features: Features) -> list[Region]:
+        if _bytes_of(features) <= self._features.maxsize:
+            with self._lock:
+                self._features[click.key] = features
+        boxes = [prompt for prompt in click.prompts if prompt.box is not None]
+        if boxes:
+            return [region for prompt in boxes for region in self._of_box(click, features, prompt)]
+        return self._of_points(click, features)
+
+    def _of_box(self, click: _Click, features: Features, prompt: Prompt) -> list[Region]:
+        height, width = features.sizes[0]
+        box = np.array([prompt.box], dtype=np.float64) * (width, height, width, height)
+        instances = click.serving.model.segment_boxes(
+            features,
+            box,
+            mask_threshold=self._predictor.settings.mask_threshold,
+            classes=_classes(prompt, click.tag, click.serving),
+        )
+        return _encoded(instances, 0, prompt, click.tag)
+
+    def _of_points(self, click: _Click, features: Features) -> list[Region]:
+        height, width = features.sizes[0]
+        last = click.prompts[-1]
+        settings = click.serving.model.settings(
+            confidence_threshold=CLICK_CONFIDENCE,
+            mask_threshold=self._predictor.settings.mask_threshold,
+            classes=_classes(last, click.tag, click.serving),
+        )
+        instances = click.serving.model.detect(features, settings)[0]
+        points = [(p.point[0] * width, p.point[1] * height, p.positive) for p in click.prompts if p.point is not None]
+        index = object_under(instances, points)
+        return [] if index is None else _encoded(instances, index, last, click.tag)
+
+
+def object_under(instances: Instances, points: Sequence[tuple[float, float, bool]]) -> int | None:
+    """The index of the instance with the highest score whose mask holds all positive points and no negative one; None
+    where there is none.
+
+    Args:
+        instances: of an image.
+        points: x and y in pixels, and whether the point is on the object.
+    """
+    for index in np.argsort(-(instances.scores if instances.scores is not None else np.zeros(len(instances)))):
+        crop = instances.masks[index]
+        if crop is None:
+            continue
+        hits = [
+            bool(crop.window(x, y, x + 1, y + 1).any()) == positive
+            for x, y, positive in ((int(px), int(py), positive) for px, py, positive in points)
+        ]
+        if hits and all(hits) and any(positive for _, _, positive in points):
+            return int(index)
+    return None
+
+
+def _answer_tag(plan: Plan, prompt: Prompt, serving: ServingModel, confidence: float) -> LabelTag | None:
+    """The tag to answer in: the first of masks on that image that is not only a prompt; for a point else one of boxes."""
+    names = class_choices(serving.model.class_names)
+
+    def usable(control: ControlTag) -> bool:
+        return prompt.to_name in control.to_names and not (control.smart_only or control.skip)
+
+    controls = [control for control in plan.config.controls if usable(control)]
+    for kind in TAGS:
+        if kind.needs_masks or prompt.point is not None:
+            for control in controls:
+                if kind.matches(control.tag):
+                    return tag_of(control, prompt.to_name, names, confidence)
+    return None
+
+
+def _classes(prompt: Prompt, tag: LabelTag, serving: ServingModel) -> list[str] | None:
+    """The classes that the object may be of: those that the tool's label maps to, else those that the answer has labels
+    for; None for all."""
+    names = class_choices(serving.model.class_names)
+    if prompt.label is not None:
+        mapped = [name for name, label in label_map(prompt.control.labels, names).items() if label == prompt.label]
+        return mapped or None
+    return list(tag.labels) or None
+
+
+def _encoded(instances: Instances, index: int, prompt: Prompt, tag: LabelTag) -> list[Region]:
+    """The regions of an instance, with the label of the tool, else that of its class."""
+    label = prompt.label if prompt.label in tag.label_names else tag.labels.get(instances.names[index])
+    return [] if label is None else tag.encode_one(instances, index, label)
+
+
+def _image_value(task: Mapping[str, Any], image: ImageTag, item_index: int | None) -> object:
+    try:
+        values = dict(image_values(image, task["data"]))
+        return values[item_index if image.is_list else None]
+    except (KeyError, TypeError, AttributeError):
+        raise TaskImageError("task", f"its data has no image in field {image.field!r}") from None
+
+
+def _bytes_of(features: Features) -> int:
+    tensors = [*features.levels.values(), *features.proposals]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -1,0 +1,1 @@
+"""Training runs on a project's annotations, and the versions they leave."""

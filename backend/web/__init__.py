@@ -1,0 +1,1 @@
+"""HTTP: the routes, how they are served, what is counted and logged."""

@@ -1,0 +1,201 @@
+"""The server's routes: Label Studio's protocol for machine-learning backends, as version 1.23 speaks it."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from maskbridge.adapter.errors import SettingsError
+from maskbridge.backend.errors import TrainingRefusedError
+from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.web.loading import Loading
+from maskbridge.backend.web.logging_setup import summary
+from maskbridge.backend.web.metrics import Metrics
+from maskbridge.backend.web.payloads import PayloadError, PredictPayload, read_predict, read_setup, read_webhook
+from maskbridge.labelstudio.errors import TaskImageError
+from maskbridge.labelstudio.label_config import LabelConfigError, parse
+
+if TYPE_CHECKING:
+    from maskbridge.backend.service import Service
+
+log = logging.getLogger(__name__)
+
+_SETUP_WAIT = 2.0
+"""Seconds: Label Studio waits 3 for ``/setup``."""
+_ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/train", "/webhook", "/versions", "/metrics")
+
+
+def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Service]) -> Flask:
+    """The Flask app: answers at once, with predictions when ``loading`` is done."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_megabytes * 1_000_000
+    free = threading.BoundedSemaphore(settings.requests_at_once)
+
+    @app.before_request
+    def check() -> Response | None:
+        g.began = time.perf_counter()
+        if settings.basic_auth_user is None or request.path == "/health" or _is_allowed(settings):
+            return None
+        answer = jsonify(error="the backend wants the user and password of its basic auth")
+        answer.status_code, answer.headers["WWW-Authenticate"] = 401, 'Basic realm="maskbridge"'
+        return answer
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        endpoint = request.path if request.path in _ENDPOINTS else "other"
+        metrics.requests.labels(endpoint, str(response.status_code)).inc()
+        if endpoint == "/predict" and "began" in g:
+            metrics.seconds.labels("request").observe(time.perf_counter() - g.began)
+        return response
+
+    @app.get("/health")
+    def health() -> Response:
+        return jsonify(status="UP")
+
+    @app.get("/ready")
+    def ready() -> tuple[Response, int]:
+        service = loading.get()
+        return (
+            (jsonify(status="READY", model_version=service.registry.own.version), 200) if service else _not_ready(loading)
+        )
+
+    @app.post("/setup")
+    def setup() -> tuple[Response, int]:
+        payload = read_setup(_body())
+        service = loading.get(_SETUP_WAIT)
+        if service is None:
+            return _not_ready(loading)
+        service.registry.request(payload.project, payload.model_version)
+        version = service.registry.version_of(payload.project)
+        if payload.label_config is not None and version == service.registry.own.version:
+            service.predictor.plan(payload.label_config, service.registry.own)  # logs unmapped labels
+        return jsonify(model_version=version), 200
+
+    @app.route("/versions", methods=["GET", "POST"])
+    def versions() -> tuple[Response, int]:
+        service = loading.get()
+        return (jsonify(versions=service.registry.all_versions()), 200) if service else _not_ready(loading)
+
+    @app.post("/predict")
+    def predict() -> Response:
+        payload = read_predict(_body())
+        tasks, end = payload.tasks, time.monotonic() + settings.deadline
+        if payload.context is not None and tasks:
+            service = loading.get(settings.deadline)
+            return _results([_click(service, metrics, task, payload) for task in tasks])
+        if not free.acquire(blocking=False):
+            metrics.tasks.labels("queue_full").inc(len(tasks))
+            log.warning(
+                "%d tasks are answered empty: %d requests are being worked on", len(tasks), settings.requests_at_once
+            )
+            parse(payload.label_config)
+            return _results([b"[]"] * len(tasks))
+        try:
+            service = loading.get(settings.deadline)
+            if service is None:
+                metrics.tasks.labels("later").inc(len(tasks))
+                return _results([b"[]"] * len(tasks))
+            left = end - time.monotonic()
+            return _results(service.predictor.predict(tasks, payload.label_config, payload.project, seconds=left))
+        finally:
+            free.release()
+
+    @app.post("/webhook")
+    def webhook() -> tuple[Response, int]:
+        payload = read_webhook(_body())
+        if payload.action == "START_TRAINING":
+            return start_training(payload.project)
+        service = loading.get()
+        created = payload.action in ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED")
+        if created and service is not None and payload.project is not None:
+            service.trainer.annotated(payload.project)
+        return jsonify(status="ignored" if not settings.train_every else "counted"), 200
+
+    @app.post("/train")
+    def train() -> tuple[Response, int]:
+        return start_training(read_webhook(_body()).project)  # what Label Studio asks without webhooks
+
+    def start_training(project: int | None) -> tuple[Response, int]:
+        service = loading.get(_SETUP_WAIT)
+        if service is None:
+            return _not_ready(loading)
+        service.trainer.start(project)
+        return jsonify(status="started"), 201
+
+    @app.errorhandler(TrainingRefusedError)
+    def refused(error: Exception) -> tuple[Response, int]:
+        log.warning("training refused: %s", error)
+        return jsonify(error=str(error)), 409
+
+    @app.get("/metrics")
+    def metrics_text() -> Response:
+        return Response(metrics.text(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.errorhandler(LabelConfigError)
+    @app.errorhandler(SettingsError)
+    @app.errorhandler(PayloadError)
+    def bad_request(error: Exception) -> tuple[Response, int]:
+        log.warning("%s: refused: %s", request.path, error)
+        return jsonify(error=str(error)), 400
+
+    @app.errorhandler(RequestEntityTooLarge)
+    def too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
+        limit = f"{settings.max_request_megabytes} MB (MASKBRIDGE_MAX_REQUEST_MEGABYTES)"
+        return jsonify(error=f"the request is larger than {limit}: ask for fewer tasks at once"), 413
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> tuple[Response, int]:
+        return jsonify(error=f"{error.code} {error.name}"), error.code or 500
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> tuple[Response, int]:
+        log.error("%s: unexpected: %s", request.path, summary(error))
+        return jsonify(error="something unexpected happened; the log says what and where"), 500
+
+    return app
+
+
+def _body() -> object:
+    try:
+        return request.get_json(force=True, silent=True)
+    except RecursionError:
+        return None
+
+
+def _click(service: Service | None, metrics: Metrics, task: Mapping[str, Any], payload: PredictPayload) -> bytes:
+    try:
+        if service is None:
+            raise TaskImageError("model", "the model is not loaded yet")
+        return service.interactive.answer(task, payload.context or {}, payload.label_config, payload.project)
+    except TaskImageError as error:
+        metrics.failures.labels(error.kind).inc()
+        log.warning("a click in task %s: %s", task.get("id"), error)
+        return b'{"result": [], "score": 0.0}'
+
+
+def _results(results: list[bytes]) -> Response:
+    return Response(b'{"results": [' + b", ".join(results) + b"]}", content_type="application/json")
+
+
+def _not_ready(loading: Loading[Service]) -> tuple[Response, int]:
+    failure = loading.failure
+    return jsonify(status="LOADING" if failure is None else "FAILED", error=failure or "the model is being loaded"), 503
+
+
+def _is_allowed(settings: ServerSettings) -> bool:
+    """Whether the request carries the basic auth that is set; both parts are compared in constant time."""
+    scheme, _, code = request.headers.get("Authorization", "").partition(" ")
+    try:
+        given = base64.b64decode(code, validate=True) if scheme.lower() == "basic" else b""
+    except ValueError:
+        given = b""
+    password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else ""
+    return hmac.compare_digest(given, f"{settings.basic_auth_user}:{password}".encode())

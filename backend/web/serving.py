@@ -1,0 +1,96 @@
+"""``maskbridge serve``: the app under gunicorn, one process with the model, threads for requests."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from ctypes import c_char
+from typing import TYPE_CHECKING, Any
+
+from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.web import logging_setup
+from maskbridge.backend.web.loading import Loading
+from maskbridge.backend.web.metrics import Metrics
+from maskbridge.labelstudio.client import LabelStudio
+from maskbridge.labelstudio.images.address_filter import AddressFilter
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from maskbridge.backend.service import Service
+
+log = logging.getLogger(__name__)
+
+
+class ServeError(MaskbridgeError):
+    """The server ended because it cannot do its work."""
+
+
+def secrets_of(settings: ServerSettings) -> list[str]:
+    """What must not be in any log line."""
+    password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else None
+    return [secret for secret in (settings.token(), password) if secret]
+
+
+def serve(settings: ServerSettings) -> None:
+    """Serves until SIGTERM or Ctrl-C; what was accepted is answered first.
+
+    Raises:
+        SettingsError: a setting is malformed.
+        ServeError: the address is taken, or the model cannot be loaded.
+    """
+    from maskbridge.backend.web.gunicorn_app import GunicornApp
+
+    LabelStudio(settings.label_studio_url), AddressFilter(settings.hosts())  # malformed ones are told before the start
+    logging_setup.configure(settings.log_level, secrets_of(settings))
+    for name, value in settings.shown().items():
+        log.info("setting %s = %s", name, value)
+    failure = multiprocessing.get_context("fork").Array(c_char, 1000)
+    server = os.getpid()
+
+    try:
+        GunicornApp(settings, lambda: _app_in_worker(settings, failure)).run()
+    except SystemExit as end:
+        if os.getpid() != server:
+            raise
+        if failure.value:
+            raise ServeError(failure.value.decode(errors="replace")) from None
+        if end.code:
+            raise ServeError(
+                f"the server could not run on {settings.host}:{settings.port}; the lines above say why"
+            ) from None
+
+
+def start_app(settings: ServerSettings, *, on_failure: Callable[[str], None] = lambda reason: None) -> Flask:
+    """The app, answering at once; the model is loaded in the background."""
+    from maskbridge.backend.web.app import make_app
+
+    metrics = Metrics()
+
+    def make() -> Service:
+        from maskbridge.backend.service import start_service
+
+        return start_service(settings, metrics)
+
+    loading = Loading(make)
+    loading.start(on_failure)
+    return make_app(settings, metrics, loading)
+
+
+def _app_in_worker(settings: ServerSettings, failure: Any) -> Flask:
+    """Called after the fork: here the threads begin. Whatever goes wrong ends the server, not only this process."""
+    from flask import Flask
+
+    def stop(reason: str) -> None:
+        failure.value = reason.encode()[:999]
+        os.kill(os.getppid(), signal.SIGTERM)
+
+    try:
+        return start_app(settings, on_failure=stop)
+    except Exception as error:
+        stop(logging_setup.summary(error))
+        return Flask(__name__)

@@ -1,0 +1,1 @@
+"""Label Studio as a client sees it: formats, images, projects. Knows no server."""

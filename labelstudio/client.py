@@ -1,0 +1,118 @@
+"""Label Studio itself: its address, and the token that goes there and nowhere else."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+from maskbridge.adapter.errors import SettingsError
+from maskbridge.labelstudio.errors import TaskImageError
+
+_IMAGE_PATHS = re.compile(r"/data/.+|/(tasks|projects)/\d+/(resolve|presign)/?|/api/projects/\d+/file-proxy/?")
+_CLOUD = ("s3", "s3s", "gs", "azure-blob", "azure_blob", "azure-spi", "azure_spi", "gcs", "dbfs", "redis")
+
+
+@dataclass(frozen=True)
+class LabelStudio:
+    """The Label Studio that tasks come from.
+
+    Attributes:
+        url: such as ``https://labels.example.org`` or, under a path, ``https://example.org/labels``.
+        token: a personal access token (refreshed as needed) or a legacy token; None for none.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+            raise SettingsError(f"Label Studio's address is http(s)://host[:port][/path], not {self.url!r}")
+
+    def owns(self, url: SplitResult) -> bool:
+        """Whether an absolute address is at Label Studio's own host and port."""
+        return _origin(url) == _origin(urlsplit(self.url))
+
+    def image_url(self, value: str) -> str:
+        """The absolute address of an image that Label Studio itself holds: an upload or a local file of its own.
+
+        Raises:
+            TaskImageError: the path is not one that Label Studio keeps images at.
+        """
+        parts, base = urlsplit(value), urlsplit(self.url)
+        prefix = base.path.rstrip("/")
+        path = parts.path.removeprefix(prefix) if prefix and parts.path.startswith(f"{prefix}/") else parts.path
+        if has_dots(parts.path) or has_dots(parts.query) or not _IMAGE_PATHS.fullmatch(path):
+            raise TaskImageError("address", f"{shown(value)} is not a path at which Label Studio keeps images")
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{base.scheme}://{base.netloc}{prefix}{path}{query}"
+
+    def cloud_url(self, uri: str, task_id: int) -> str:
+        """The address at which Label Studio resolves a cloud URI (``s3://…``) of a task."""
+        code = base64.urlsafe_b64encode(uri.encode()).decode()
+        return f"{self.url.rstrip('/')}/tasks/{task_id}/resolve/?fileuri={quote(code)}"
+
+    def authorization(self) -> dict[str, str]:
+        """The header that says who asks; may call Label Studio for a fresh access token. For its own host only.
+
+        Raises:
+            TaskImageError: Label Studio cannot be reached or refuses the token.
+        """
+        if self.token is None:
+            return {}
+        try:
+            headers = self.client._client_wrapper.get_headers()
+        except Exception as error:  # the SDK's, httpx's and jwt's; none of their words, which may hold the token
+            status = getattr(error, "status_code", None)
+            reason = f"it answered {status}" if status else type(error).__name__
+            raise TaskImageError("login", f"Label Studio gave no access for the token: {reason}") from None
+        return {"Authorization": headers["Authorization"]}
+
+    @cached_property
+    def client(self) -> Any:
+        """Label Studio's SDK, with the token; made at first use."""
+        import httpx
+        from label_studio_sdk import LabelStudio as Client
+
+        # Redirects are not followed: they would take the token along.
+        http = httpx.Client(follow_redirects=False, timeout=10, trust_env=False)
+        return Client(base_url=self.url, api_key=self.token, httpx_client=http)
+
+
+def is_cloud(value: str) -> bool:
+    """Whether a value is a URI that only Label Studio's storages can resolve."""
+    scheme, separator, _ = value.partition("://")
+    return bool(separator) and scheme.lower() in _CLOUD
+
+
+def has_dots(text: str) -> bool:
+    """Whether a path climbs (``..``), also where that is written in percent signs, or uses backslashes."""
+    plain = unquote(unquote(text))
+    return "\\" in plain or ".." in re.split(r"[/=&?]", plain) or "\0" in plain
+
+
+def shown(url: str) -> str:
+    """An address as it may be logged: without its query (signatures), password and fragment, not too long.
+
+    Example:
+        >>> shown("https://me:secret@bucket.example.org/a.jpg?Signature=abc")
+        'https://bucket.example.org/a.jpg'
+    """
+    if url[:5].lower() == "data:":
+        return "a data URL"
+    try:
+        parts = urlsplit(url)
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+        text = place + parts.path
+    except ValueError:
+        text = "an address that cannot be read"
+    text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return text if len(text) <= 200 else text[:197] + "…"
+
+
+def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
+    return url.scheme.lower(), url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme.lower())

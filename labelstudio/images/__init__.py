@@ -1,0 +1,1 @@
+"""The images of tasks: fetched within limits, decoded within limits."""

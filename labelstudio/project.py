@@ -1,0 +1,119 @@
+"""A Label Studio project as a labeled dataset, its images fetched into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from maskbridge.adapter.atomic_write import atomic_write
+from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset
+from maskbridge.adapter.weights.catalog import weights_folder
+from maskbridge.labelstudio.annotations import chosen_annotation, images_in, labeled_dataset
+from maskbridge.labelstudio.client import LabelStudio
+from maskbridge.labelstudio.errors import TaskImageError
+from maskbridge.labelstudio.images.fetching import Fetcher, make_fetcher
+from maskbridge.labelstudio.label_config import LabelConfig, parse
+from maskbridge.labelstudio.settings import LabelStudioSettings
+
+_PAGE = 100
+
+
+def read_project(
+    number: int, settings: LabelStudioSettings, *, on_image: Callable[[int, int], None] = lambda done, total: None
+) -> LabeledDataset:
+    """The annotated tasks of a project, asked for with Label Studio's SDK; images are kept in a folder of their own.
+
+    Args:
+        number: the project's.
+        settings: Label Studio's address and token, the limits of images, and how much disk images may take.
+        on_image: told how many images of how many are fetched.
+
+    Raises:
+        DataError: Label Studio does not answer, knows no such project, or the images take more disk than they may.
+    """
+    label_studio = LabelStudio(settings.label_studio_url, settings.token())
+    if settings.token() is None:
+        raise DataError("Label Studio wants a token: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
+    try:
+        label_config = str(label_studio.client.projects.get(id=number).label_config)
+        listed = label_studio.client.tasks.list(project=number, fields="all", only_annotated=True, page_size=_PAGE)
+        with warnings.catch_warnings():  # the SDK declares annotations as a string, and pydantic remarks on each
+            warnings.simplefilter("ignore", UserWarning)
+            tasks = [json.loads(task.json()) for task in listed]
+    except Exception as error:  # the SDK's, httpx's and jwt's; none of their words, which may hold the token
+        status = getattr(error, "status_code", None)
+        reason = f"it answered {status}" if status else type(error).__name__
+        raise DataError(
+            f"project {number} cannot be read from Label Studio at {settings.label_studio_url}: {reason}"
+        ) from None
+    images = _ImageFolder(make_fetcher(settings, label_studio), image_folder(settings.label_studio_url, number), settings)
+    annotated = [task for task in tasks if chosen_annotation(task) is not None]
+    config = parse(label_config)
+    images.fetch_all(annotated, config, on_image)
+    return labeled_dataset(annotated, config, images.locate)
+
+
+def image_folder(url: str, number: int) -> Path:
+    """Where the images of a project are kept."""
+    server = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
+    return weights_folder().parent / "label-studio" / server / f"project-{number}"
+
+
+class _ImageFolder:
+    """Images of a project on disk: each fetched once."""
+
+    def __init__(self, fetcher: Fetcher, place: Path, settings: LabelStudioSettings) -> None:
+        self.fetcher, self.place = fetcher, place
+        self.threads = settings.fetch_threads
+        self.most = settings.training_megabytes * 1_000_000
+        self.failures: dict[str, TaskImageError] = {}
+
+    def fetch_all(self, tasks: list[dict[str, Any]], config: LabelConfig, on_image: Callable[[int, int], None]) -> None:
+        """Fetches what is not there, side by side; failures are raised by `locate`."""
+        wanted = [(value, task) for task in tasks for _, _, value, _ in images_in(task, config)]
+        try:
+            self.place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise DataError(f"{self.place}: cannot be made a folder ({error.strerror})") from None
+        taken = sum(file.stat().st_size for file in self.place.iterdir())
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="fetch") as workers:
+            for done, size in enumerate(workers.map(lambda pair: self._fetch(*pair), wanted), start=1):
+                taken += size
+                if taken > self.most:
+                    workers.shutdown(cancel_futures=True)
+                    raise DataError(
+                        f"the project's images take more than {self.most / 1e6:.0f} MB (MASKBRIDGE_TRAINING_MEGABYTES)"
+                    )
+                on_image(done, len(wanted))
+
+    def locate(self, value: object, task: Mapping[str, Any]) -> Path:
+        """The file of an image that was fetched."""
+        path = self._path(value)
+        if path.name in self.failures:
+            raise self.failures[path.name]
+        if not path.is_file():
+            raise TaskImageError("task", f"its data has no image's address: {str(value)[:60]!r}")
+        return path
+
+    def _fetch(self, value: object, task: Mapping[str, Any]) -> int:
+        path = self._path(value)
+        if path.is_file():
+            return 0
+        try:
+            data = self.fetcher.fetch(value, task["id"] if isinstance(task.get("id"), int) else None)
+            with atomic_write(path) as file:
+                file.write_bytes(data)
+            return len(data)
+        except TaskImageError as error:
+            self.failures[path.name] = error
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error.strerror})") from None
+        return 0
+
+    def _path(self, value: object) -> Path:
+        return self.place / hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()

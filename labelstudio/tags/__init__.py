@@ -1,0 +1,14 @@
+"""Label Studio's label tags: instances to regions and back, one class for each tag."""
+
+from __future__ import annotations
+
+from maskbridge.labelstudio.tags.bitmask_labels import BitmaskLabels
+from maskbridge.labelstudio.tags.brush_labels import BrushLabels
+from maskbridge.labelstudio.tags.label_tag import LabelTag, Region
+from maskbridge.labelstudio.tags.polygon_labels import PolygonLabels
+from maskbridge.labelstudio.tags.rectangle_labels import RectangleLabels
+
+__all__ = ["TAGS", "BitmaskLabels", "BrushLabels", "LabelTag", "PolygonLabels", "RectangleLabels", "Region"]
+
+TAGS: tuple[type[LabelTag], ...] = (BrushLabels, BitmaskLabels, PolygonLabels, RectangleLabels)
+"""Every tag that is understood; a new one is a new file and a place here. A click is answered in the first that fits."""

@@ -1,0 +1,156 @@
+"""What all label tags share: which instance becomes which region, and back."""
+
+from __future__ import annotations
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from maskbridge.adapter.coco import AnnotationError
+from maskbridge.adapter.instances import BACKGROUND, Instances
+from maskbridge.adapter.masks import MaskCrop
+
+Region: TypeAlias = "dict[str, Any]"
+"""One entry of ``result`` in Label Studio's predictions and annotations, ready for JSON."""
+
+
+@dataclass(frozen=True)
+class LabelTag(ABC):
+    """A control tag of a label config, on one image tag.
+
+    Attributes:
+        from_name: the control tag's name.
+        to_name: the image tag's name.
+        labels: for each class name of the model the label that its objects get; other classes have no regions.
+        label_names: all labels of the tag, as results carry them; by default those of ``labels``.
+        threshold: instances with a score of at most this have no regions.
+    """
+
+    from_name: str
+    to_name: str
+    labels: Mapping[str, str]
+    label_names: tuple[str, ...] = ()
+    threshold: float = 0.0
+
+    kind: ClassVar[str]
+    """The tag's name in a label config."""
+    needs_masks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "label_names", self.label_names or tuple(dict.fromkeys(self.labels.values())))
+
+    @classmethod
+    def matches(cls, tag: str) -> bool:
+        """Whether a tag of a label config is of this kind; Label Studio does not look at case."""
+        return tag.lower() == cls.kind.lower()
+
+    def encode(self, instances: Instances) -> list[Region]:
+        """The regions of an image's instances: sizes in pixels, places in percent, scores where there are any."""
+        return [region for index in range(len(instances)) for region in self._regions(instances, index)]
+
+    def encode_one(self, instances: Instances, index: int, label: str) -> list[Region]:
+        """The regions of one instance, with this label.
+
+        An instance's id is its region's; of several regions the further ones add a number to it.
+        """
+        crop, box = instances.masks[index], instances.boxes[index]
+        name = uuid.uuid4().hex[:10] if instances.ids is None else instances.ids[index]
+        regions: list[Region] = []
+        for value, others in self._values(crop, box, instances.size):
+            region: Region = {
+                "id": f"{name}-{len(regions) + 1}" if regions else name,
+                "from_name": self.from_name,
+                "to_name": self.to_name,
+                "type": self.kind.lower(),
+                "original_width": instances.size[1],
+                "original_height": instances.size[0],
+                "image_rotation": 0,  # the editor's own turning; EXIF's is in the sizes
+                "value": {**value, self.kind.lower(): [label]},
+                **others,
+            }
+            if instances.scores is not None:
+                region["score"] = float(instances.scores[index])
+            regions.append(region)
+        return regions
+
+    def decode(self, result: Iterable[Mapping[str, Any]]) -> Instances:
+        """The inverse of `encode`: this tag's regions of one image (others are left out) as instances.
+
+        Labels are the places in ``("__background__", *label_names)``; ids are the regions'. A region is an instance,
+        so an object of several polygons comes back as several.
+
+        Raises:
+            AnnotationError: a region is broken, its label is not one of the tag's, or there is none to tell the
+                image's size by; the region is named.
+        """
+        regions = [region for region in result if self._owns(region)]
+        if not regions:
+            raise AnnotationError(f"no region of {self.from_name}: the image's size is not known")
+        decoded = [self.decode_region(region) for region in regions]
+        size = size_of(regions[0])
+        if any(size_of(region) != size for region in regions):
+            raise AnnotationError(f"the regions of {self.from_name} are for images of different sizes")
+        scores = [region.get("score") for region in regions]
+        return Instances(
+            size=size,
+            boxes=np.array([box for box, _, _ in decoded], dtype=np.float32),
+            labels=np.array([1 + self.label_names.index(label) for _, _, label in decoded], dtype=np.int64),
+            class_names=(BACKGROUND, *self.label_names),
+            masks=tuple(crop for _, crop, _ in decoded),
+            scores=None if any(score is None for score in scores) else np.array(scores, dtype=np.float32),
+            ids=tuple(str(region.get("id", "")) for region in regions),
+        )
+
+    def decode_region(self, region: Mapping[str, Any]) -> tuple[Sequence[float], MaskCrop | None, str]:
+        """One region as (box xyxy in pixels, mask or None, label).
+
+        Raises:
+            AnnotationError: it is broken, or its label is not one of the tag's.
+        """
+        try:
+            size, value = size_of(region), region["value"]
+            labels = value[self.kind.lower()]
+            if turned := region.get("image_rotation"):
+                raise AnnotationError(f"it was drawn on an image that the editor had turned by {turned} degrees")
+            if not labels or labels[0] not in self.label_names:
+                raise AnnotationError(f"its label {labels} is not one of {', '.join(self.label_names)}")
+            box, crop = self._decode_value(value, size)
+        except AnnotationError as error:
+            raise AnnotationError(f"region {region.get('id')}: {error}") from None
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            raise AnnotationError(f"region {region.get('id')} is malformed: {error!r}") from error
+        return box, crop, labels[0]
+
+    def _owns(self, region: Mapping[str, Any]) -> bool:
+        return (region.get("type"), region.get("from_name")) == (self.kind.lower(), self.from_name)
+
+    def _regions(self, instances: Instances, index: int) -> list[Region]:
+        label = self.labels.get(instances.names[index])
+        below = instances.scores is not None and not instances.scores[index] > self.threshold
+        return [] if label is None or below else self.encode_one(instances, index, label)
+
+    @abstractmethod
+    def _values(
+        self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """For each region of an instance what its ``value`` holds (without the label), and what stands beside it."""
+
+    @abstractmethod
+    def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:
+        """A region's ``value`` as box and mask."""
+
+
+def size_of(region: Mapping[str, Any]) -> tuple[int, int]:
+    """The image's (H, W) that a region says.
+
+    Raises:
+        AnnotationError: it does not say whole numbers of at least 1 pixel and of an image's extent.
+    """
+    size = region.get("original_height"), region.get("original_width")
+    if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side <= 100_000 for side in size):
+        raise AnnotationError(f"original_height and original_width are {size}, not pixels of an image")
+    return size  # type: ignore[return-value]

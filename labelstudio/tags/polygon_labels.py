@@ -1,0 +1,41 @@
+"""PolygonLabels: outlines, in percent of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskbridge.adapter.masks import MaskCrop
+from maskbridge.adapter.polygons import from_polygons, has_holes, to_polygons
+from maskbridge.labelstudio.tags.label_tag import LabelTag
+
+MIN_AREA = 16
+"""Pixels: smaller components of a mask are left out, unless it has no larger one."""
+
+
+class PolygonLabels(LabelTag):
+    """A region for each component of a mask: a polygon along the pixels' edges, in as few points as an IoU of 0.95 takes.
+
+    Label Studio's polygons have no holes. They are filled, and the region says so in its ``meta`` text; BrushLabels and
+    BitmaskLabels keep them.
+    """
+
+    kind = "PolygonLabels"
+
+    def _values(
+        self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        if crop is None:
+            return
+        polygons = to_polygons(crop, max_points=0, min_area=MIN_AREA) or to_polygons(crop, max_points=0)[:1]
+        others = {"meta": {"text": ["holes of the mask are filled"]}} if polygons and has_holes(crop) else {}
+        for polygon in polygons:
+            points = np.clip(polygon / (size[1], size[0]) * 100, 0, 100)
+            yield {"points": points.tolist(), "closed": True}, others
+
+    def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:
+        points = np.asarray(value["points"], dtype=np.float64).reshape(-1, 2) / 100 * (size[1], size[0])
+        crop = from_polygons([points], size)
+        return crop.box, crop

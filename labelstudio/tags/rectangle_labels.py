@@ -1,0 +1,66 @@
+"""RectangleLabels: boxes, in percent of the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskbridge.adapter.coco import AnnotationError
+from maskbridge.adapter.masks import MaskCrop
+from maskbridge.labelstudio.tags.label_tag import LabelTag
+
+
+class RectangleLabels(LabelTag):
+    """The instances' boxes, cut at the image's edges. A rectangle that people turned decodes to the box around it.
+
+    Example:
+        >>> from maskbridge.adapter import Instances
+        >>> tag = RectangleLabels("label", "image", {"cat": "Cat"})
+        >>> cat = Instances((10, 20), [[5, 0, 10, 5]], [1], ("__background__", "cat"), [None])
+        >>> tag.encode(cat)[0]["value"]
+        {'x': 25.0, 'y': 0.0, 'width': 25.0, 'height': 50.0, 'rotation': 0, 'rectanglelabels': ['Cat']}
+    """
+
+    kind = "RectangleLabels"
+    needs_masks = False
+
+    def _values(
+        self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        height, width = size
+        x1, y1, x2, y2 = (float(value) for value in box)
+        left, right = _percent(x1, width), _percent(x2, width)
+        top, bottom = _percent(y1, height), _percent(y2, height)
+        if left < right and top < bottom:
+            # The editor adds them again: the sum must not pass the edge by a rounding.
+            sides = {"width": min(right - left, 100 - left), "height": min(bottom - top, 100 - top)}
+            yield {"x": left, "y": top, **sides, "rotation": 0}, {}
+
+    def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:
+        return box_of_rectangle(value, size), None
+
+
+def box_of_rectangle(value: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
+    """The box (xyxy, pixels) around a rectangle of Label Studio's, which may be turned about its upper left corner; cut at
+    the edges of an image of ``size`` (H, W).
+
+    Raises:
+        AnnotationError: it is not a rectangle with an area.
+    """
+    height, width = size
+    box = [float(value[side]) for side in ("x", "y", "width", "height")]
+    angle = math.radians(float(value.get("rotation") or 0))
+    if not all(map(math.isfinite, [*box, angle])) or box[2] <= 0 or box[3] <= 0:
+        raise AnnotationError(f"a rectangle is x, y, width, height in percent, not {box}")
+    x, y, across, down = (side / 100 * extent for side, extent in zip(box, (width, height, width, height)))
+    corners = [(u * across, v * down) for u, v in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    xs = [x + u * math.cos(angle) - v * math.sin(angle) for u, v in corners]
+    ys = [y + u * math.sin(angle) + v * math.cos(angle) for u, v in corners]
+    return [max(min(xs), 0), max(min(ys), 0), min(max(xs), width), min(max(ys), height)]
+
+
+def _percent(value: float, extent: int) -> float:
+    return min(max(100 * value / extent, 0.0), 100.0)

@@ -1,0 +1,44 @@
+"""The values of image tags: which images a task shows, and what each is known by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from maskbridge.labelstudio.label_config import ImageTag
+
+
+def image_values(image: ImageTag, data: Mapping[str, Any]) -> list[tuple[int | None, object]]:
+    """The images that a task shows in an image tag: (index in a list or None, the value in the task's data).
+
+    Raises:
+        KeyError: the task's data has no such field; its name.
+
+    Example:
+        >>> image_values(ImageTag("image", "urls", is_list=True), {"urls": ["a.jpg", "b.jpg"]})
+        [(0, 'a.jpg'), (1, 'b.jpg')]
+    """
+    value: Any = data
+    if image.field in data:
+        value = data[image.field]
+    else:  # $sample.image
+        for part in image.field.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                raise KeyError(image.field)
+            value = value[part]
+    if not image.is_list:
+        return [(None, value)]
+    return list(enumerate(value)) if isinstance(value, list) else [(0, value)]
+
+
+def image_key(value: object, project: int | None) -> str:
+    """What an image is known by: its address; with the project where only that says which image is meant."""
+    text = value if isinstance(value, str) else repr(value)
+    try:
+        is_absolute = urlsplit(text).scheme in ("http", "https")
+    except ValueError:
+        is_absolute = False
+    scope = "" if is_absolute or text[:5].lower() == "data:" else project
+    return hashlib.sha256(f"{scope}\n{text}".encode(errors="surrogatepass")).hexdigest()

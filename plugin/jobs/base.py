@@ -1,0 +1,154 @@
+"""What all long jobs share: progress, a report, a run kept on the dataset, and a way to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import fiftyone as fo
+
+from maskbridge.adapter import MaskbridgeError, MaskRCNN
+from maskbridge.plugin.jobs import records
+from maskbridge.plugin.model import Failure
+from maskbridge.plugin.requests.base import RunRequest
+
+HEARTBEAT = 5.0
+"""Seconds between two updates of a run in the database."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: images (or frames, or steps) done out of a total, objects detected, images failed; or a message."""
+
+    done: int
+    total: int
+    objects: int
+    failed: int
+    message: str = ""
+
+    def __str__(self) -> str:
+        if self.message:
+            return self.message
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.done} of {self.total}: {self.objects} objects{failed}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run: its key on the dataset, ``completed`` or ``stopped``, and its counts."""
+
+    run_key: str
+    state: str
+    done: int
+    total: int
+    objects: int
+    seconds: float
+    failures: tuple[Failure, ...]
+    message: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.state}: {self.message or f'{self.objects} objects in {self.done} of {self.total}'}"
+        return text + (f", {len(self.failures)} failed (describe_run says why)" if self.failures else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As an operator returns it: without the failures themselves, which are kept with the run."""
+        kept = {name: getattr(self, name) for name in ("run_key", "state", "done", "total", "objects")}
+        return kept | {"failed": len(self.failures), "seconds": round(self.seconds, 1)}
+
+
+@dataclass
+class Tally:
+    """What a job counts while it works, its message, and what is kept with the run in the end."""
+
+    done: int = 0
+    objects: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    message: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run as it is registered.
+
+    Attributes:
+        dataset: where it is kept.
+        operator: its name.
+        request: what was asked.
+        field: what is written or, for training, read.
+        model: the model.
+        total: how much there is to do.
+        skipped: samples that are left as they are.
+    """
+
+    dataset: fo.Dataset
+    operator: str
+    request: RunRequest
+    field: str
+    model: MaskRCNN
+    total: int
+    skipped: int = 0
+
+    def facts(self) -> dict[str, Any]:
+        """What is kept with the run from its start."""
+        return {
+            "field": self.field,
+            "builder": self.model.builder,
+            "weights": self.model.weights_name,
+            "fingerprint": self.model.fingerprint,
+            "total": self.total,
+            "skipped": self.skipped,
+        }
+
+
+def execute(run: Run, work: Callable[[Tally], Iterator[None]]) -> Generator[Progress, None, Report]:
+    """Works through a job that yields after each batch it has written, and keeps the run on the dataset.
+
+    The run is registered before the first batch and ended with its counts, also when it is stopped, closed or fails. One
+    that is killed stays ``running``, with the counts of its last heartbeat.
+
+    Raises:
+        MaskbridgeError: the dataset was deleted meanwhile.
+    """
+    dataset = run.dataset
+    key = records.start(dataset, run.operator, run.request.to_dict(), **run.facts())
+    tally, state, started, seen = Tally(), "failed", time.monotonic(), time.monotonic()
+    try:
+        yield Progress(0, run.total, 0, 0)
+        for _ in work(tally):
+            yield Progress(tally.done, run.total, tally.objects, len(tally.failures), tally.message)
+            if records.is_stopped(dataset, key):
+                state = "stopped"
+                break
+            if time.monotonic() - seen > HEARTBEAT:
+                records.update(dataset, key, done=tally.done, objects=tally.objects)
+                seen = time.monotonic()
+        else:
+            state = "completed"
+    except GeneratorExit:
+        state = "stopped"
+        raise
+    except Exception as error:
+        if is_deleted(dataset):
+            raise MaskbridgeError("the dataset was deleted while the run worked on it") from error
+        raise
+    finally:
+        if not is_deleted(dataset):
+            records.finish(dataset, key, state, tally.failures, done=tally.done, objects=tally.objects, **tally.facts)
+    return Report(
+        run_key=key,
+        state=state,
+        done=tally.done,
+        total=run.total,
+        objects=tally.objects,
+        seconds=time.monotonic() - started,
+        failures=tuple(tally.failures),
+        message=tally.message,
+    )
+
+
+def is_deleted(dataset: fo.Dataset) -> bool:
+    """Whether the dataset was deleted, here or in another process."""
+    return dataset.deleted or dataset.name not in fo.list_datasets()

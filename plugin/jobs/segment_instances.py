@@ -1,0 +1,141 @@
+"""The long job of ``segment_instances``: one iterator, which the operator, a delegated run and a script all go through."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.media as fom
+
+from maskbridge.adapter import SettingsError
+from maskbridge.plugin.datasets import flat
+from maskbridge.plugin.jobs.base import Progress, Report, Run, Tally, execute, is_deleted
+from maskbridge.plugin.jobs.model_cache import load
+from maskbridge.plugin.jobs.reading import Target, frame_batches, image_batches
+from maskbridge.plugin.jobs.writing import discard, label_type, to_labels, write
+from maskbridge.plugin.model import Failure, MaskRCNNModel
+from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
+
+
+def segment_instances(
+    collection: fo.core.collections.SampleCollection, request: SegmentInstancesRequest
+) -> Generator[Progress, None, Report]:
+    """Finds the objects in a collection's images (or the frames of its videos) and writes them into a field.
+
+    Yields after each batch, which is then in the database; closing the iterator stops the run. The run is registered on
+    the dataset before the first image and ended with what came of it, also when it is stopped or fails.
+
+    Raises:
+        MaskbridgeError: the request does not fit the dataset, the weights cannot be had, or the dataset went away.
+    """
+    dataset = collection._root_dataset
+    samples = flat(collection)
+    name = f"frames.{request.label_field}" if samples.media_type == fom.VIDEO else request.label_field
+    check_field(samples, name, request)
+    model = _model(request)
+    todo = _without_done(samples, name) if request.existing == "skip" else samples
+    work = _videos if samples.media_type == fom.VIDEO else _images
+    run = Run(
+        dataset=dataset,
+        operator="segment_instances",
+        request=request,
+        field=name,
+        model=model.model,
+        total=_total(todo),
+        skipped=len(samples) - len(todo),
+    )
+    return (yield from execute(run, lambda tally: work(todo, name, request, model, tally)))
+
+
+def check_field(samples: fo.core.collections.SampleCollection, name: str, request: SegmentInstancesRequest) -> None:
+    """Raises `SettingsError` where the field holds another type, or labels although the request says to stop then."""
+    dataset, wanted = samples._root_dataset, label_type(request)
+    found = dataset.get_field(name)
+    if found is None:
+        return
+    holds = getattr(found, "document_type", type(found))
+    if holds is not wanted:
+        raise SettingsError(f"the field {name!r} holds {holds.__name__}, not {wanted.__name__}: choose another field")
+    if request.existing == "stop" and (count := len(samples.exists(name))):
+        raise SettingsError(f"{count} samples have labels in {name!r} already: replace them, or skip those samples")
+
+
+def _model(request: SegmentInstancesRequest) -> MaskRCNNModel:
+    return MaskRCNNModel(
+        load(request.weights, request.device),
+        confidence_threshold=request.confidence,
+        mask_threshold=request.mask_threshold,
+        classes=request.classes,
+        max_detections=int(request.max_detections),
+    )
+
+
+def _without_done(samples: Any, name: str) -> Any:
+    if samples._root_dataset.get_field(name) is None:
+        return samples
+    if not name.startswith("frames."):
+        return samples.exists(name, False)
+    samples.compute_metadata()
+    labels = samples.values(name)
+    counts = samples.values("metadata.total_frame_count")
+    ids = samples.values("id")
+    open_ids = [i for i, found, count in zip(ids, labels, counts) if sum(x is not None for x in found or ()) < (count or 1)]
+    return samples.select(open_ids, ordered=True)
+
+
+def _total(samples: Any) -> int:
+    if samples.media_type != fom.VIDEO:
+        return len(samples)
+    samples.compute_metadata()
+    return sum(count or 0 for count in samples.values("metadata.total_frame_count"))
+
+
+def _images(
+    samples: Any, name: str, request: SegmentInstancesRequest, model: MaskRCNNModel, tally: Tally
+) -> Iterator[None]:
+    dataset = samples._root_dataset
+    targets = [Target(*pair) for pair in zip(*samples.values(["id", "filepath"]))]
+    with model:
+        for batch in image_batches(targets, int(request.batch_size), int(request.num_workers)):
+            found = model.predict_instances(batch)
+            labels = {
+                str(image.sample_id): to_labels(instances, request, str(image.sample_id))
+                for image, instances in zip(batch, found)
+                if instances is not None
+            }
+            try:
+                write(dataset, name, labels)
+            except Exception:
+                if is_deleted(dataset):
+                    discard(request, [target.sample_id for target in targets])
+                raise
+            tally.done += len(batch)
+            tally.objects += sum(len(instances) for instances in found if instances is not None)
+            tally.failures[:] = model.failures
+            yield
+
+
+def _videos(
+    samples: Any, name: str, request: SegmentInstancesRequest, model: MaskRCNNModel, tally: Tally
+) -> Iterator[None]:
+    dataset, ids = samples._root_dataset, samples.values("id")
+    for sample in samples:
+        try:
+            for batch in frame_batches(sample, int(request.batch_size)):
+                found = model.predict_instances([image for _, image in batch])
+                labels = {
+                    number: to_labels(instances, request, f"{sample.id}-{number}")
+                    for (number, _), instances in zip(batch, found)
+                    if instances is not None
+                }
+                sample.add_labels(labels, label_field=name.removeprefix("frames."))
+                sample.save()
+                tally.done += len(batch)
+                tally.objects += sum(len(instances) for instances in found if instances is not None)
+                yield
+        except Exception as error:
+            if is_deleted(dataset):
+                discard(request, ids)
+                raise
+            tally.failures.append(Failure(sample.id, sample.filepath, f"the video cannot be read: {error}"))
