@@ -1,4 +1,4 @@
-"""The Label Studio backend: predictions for tasks, masks for clicks. Knows neither FiftyOne nor the plugin."""
+"""The Label Studio backend: predictions for tasks, masks for clicks. Imports neither FiftyOne nor the plugin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["MaskRCNNBackend"]
 
 
 def __getattr__(name: str) -> Any:
-    # label-studio-ml is wanted by those who deploy with it only.
+    # Imported lazily: label-studio-ml is needed only by those who deploy with it.
     if name != "MaskRCNNBackend":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from maskbridge.backend.ml_backend import MaskRCNNBackend

@@ -1,7 +1,7 @@
-"""What ``label-studio-ml start`` runs, and any WSGI server can: our app, with the settings of the environment.
+"""The WSGI module that ``label-studio-ml start``, or any WSGI server, runs: our app, with settings from the environment.
 
-``label-studio-ml start path/to/maskbridge/backend --port 9090`` is ``maskbridge serve --port 9090``; under another server
-(``gunicorn maskbridge.backend._wsgi:app``), use one process, since each loads the model.
+``label-studio-ml start path/to/maskbridge/backend --port 9090`` does the same as ``maskbridge serve --port 9090``. Under
+another server (``gunicorn maskbridge.backend._wsgi:app``) use one process, since each process loads the model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> None:
-    """Serves as `maskbridge serve` does, with the options that label-studio-ml passes on."""
+    """Does the same as `maskbridge serve`, with the options that label-studio-ml passes on."""
     from maskbridge.adapter.errors import MaskbridgeError
     from maskbridge.backend.settings import server_settings
     from maskbridge.backend.web.serving import serve
@@ -30,15 +30,14 @@ def main() -> None:
 
 
 def __getattr__(name: str) -> object:
-    # ``app`` is made when a server asks for it: importing this module starts nothing.
+    # ``app`` is created when a server accesses it: importing this module starts nothing.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from maskbridge.backend.settings import server_settings
-    from maskbridge.backend.web import logging_setup
-    from maskbridge.backend.web.serving import secrets_of, start_app
+    from maskbridge.backend.web.serving import start_app, start_logging
 
     settings = server_settings()
-    logging_setup.configure(settings.log_level, secrets_of(settings))
+    start_logging(settings)
     globals()["app"] = start_app(settings)
     return globals()["app"]
 

@@ -1,4 +1,4 @@
-"""What the server refuses to do, as errors for people."""
+"""Requests that the server refuses, as errors with a message for users."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from maskbridge.adapter.errors import MaskbridgeError
 
 
 class TrainingRefusedError(MaskbridgeError):
-    """A training run cannot start now."""
+    """A training run cannot be started now."""

@@ -1,4 +1,4 @@
-"""The same predictor for people who deploy with label-studio-ml."""
+"""The same predictor as a class of label-studio-ml, for deployments with its server and tools."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @cache
 def shared_service() -> Service:
-    """The one service of the process, made at first use from the environment's settings.
+    """The one service of the process, created at first use with settings from the environment.
 
     Raises:
-        MaskbridgeError: a setting is wrong, or the model cannot be loaded.
+        MaskbridgeError: a setting is invalid, or the model cannot be loaded.
     """
     from maskbridge.backend.service import start_service
 
@@ -34,11 +34,11 @@ def shared_service() -> Service:
 
 
 class MaskRCNNBackend(LabelStudioMLBase):
-    """`maskbridge serve`'s predictions behind label-studio-ml's class, of its versions 1.0.9 and 2.x.
+    """The predictions of `maskbridge serve` as a class of label-studio-ml, versions 1.0.9 and 2.x.
 
-    Both make an object of it for each request; the model is the process's, and is loaded once. Its settings are those of
-    the server, from ``MASKBRIDGE_*`` in the environment. label-studio-ml 1.0.9's own server predicts with the label config
-    of the last ``/setup`` and cannot say its version; `maskbridge.backend._wsgi` runs our routes instead.
+    label-studio-ml creates an object for each request; all share one model, which is loaded once. The settings are those of
+    the server, from ``MASKBRIDGE_*`` in the environment. The server of label-studio-ml 1.0.9 predicts with the label config
+    of the last ``/setup`` and cannot return the model version; `maskbridge.backend._wsgi` runs our routes instead.
 
     Example:
         A ``_wsgi.py`` for label-studio-ml 2.x::
@@ -63,18 +63,18 @@ class MaskRCNNBackend(LabelStudioMLBase):
             self.project_id = project_id or ""
 
     def setup(self) -> None:
-        """Tells label-studio-ml 2.x the model version that predictions carry."""
+        """Sets the model version of predictions, for label-studio-ml 2.x."""
         self.set("model_version", shared_service().registry.version_of(project_number(self.project_id)))
 
     def predict(
         self, tasks: Sequence[Mapping[str, Any]], context: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> list[Any]:
-        """A prediction for each task, in order; an empty list where there is none (yet).
+        """A prediction for each task, in order; an empty list for a task without one (yet).
 
         Args:
             tasks: Label Studio's tasks.
-            context: what a person drew with a smart tool, for one task.
-            **kwargs: of other versions; ignored.
+            context: what an annotator drew with a smart tool; only the first task is then predicted.
+            **kwargs: arguments of other versions; ignored.
         """
         service, project = shared_service(), project_number(self.project_id)
         if context and context.get("result") and tasks:
@@ -82,5 +82,5 @@ class MaskRCNNBackend(LabelStudioMLBase):
         return [json.loads(answer) for answer in service.predictor.predict(tasks, self._config, project)]
 
     def fit(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Called at each annotation; nothing is trained."""
+        """Called for each annotation; does nothing."""
         return {}

@@ -1,4 +1,4 @@
-"""What answers requests: the model, the predictor for tasks, and the one for clicks. Imports torch."""
+"""The parts behind the routes: models, predictors for tasks and clicks, and training. Imports torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Service:
-    """The parts that answer; `start_service` makes them."""
+    """The parts that answer requests; `start_service` creates them."""
 
     predictor: Predictor
     interactive: InteractivePredictor
@@ -33,11 +33,11 @@ class Service:
 
 
 def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
-    """Loads the model and starts the predictor's threads; after a fork, never before.
+    """Loads the model and starts the predictor's threads; if the process forks, call it after the fork.
 
     Raises:
         WeightsError: the weights cannot be loaded.
-        SettingsError: a setting is wrong.
+        SettingsError: a setting is invalid.
     """
     label_studio = LabelStudio(settings.label_studio_url, settings.token())
     threading.Thread(target=_check_token, args=[label_studio], daemon=True).start()
@@ -52,13 +52,13 @@ def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
 
 
 def _trained_version(settings: ServerSettings) -> Version | None:
-    """The version that the settings' weights are, if they were trained from a project: that project then uses it."""
+    """The version of the settings' weights if they were trained on a project, which then uses it."""
     paths = (Path(settings.weights), weights_folder() / settings.weights)
-    return next((found for path in paths if path.is_file() and (found := version_of(path)) is not None), None)
+    return next((version for path in paths if path.is_file() and (version := version_of(path)) is not None), None)
 
 
 def _check_token(label_studio: LabelStudio) -> None:
-    """Says at the start what would else be said with the first image, which then does not wait for the SDK's import."""
+    """Logs a problem with the token at the start, and imports the SDK before the first image needs it."""
     try:
         label_studio.authorization()
     except TaskImageError as error:

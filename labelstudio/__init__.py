@@ -1,1 +1,1 @@
-"""Label Studio as a client sees it: formats, images, projects. Knows no server."""
+"""Label Studio from a client's side: label configs, tasks, annotations, images and projects. No server code."""

@@ -1,4 +1,4 @@
-"""Label Studio itself: its address, and the token that goes there and nowhere else."""
+"""Label Studio itself: its address, and the token, which is sent to that address only."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class LabelStudio:
     """The Label Studio that tasks come from.
 
     Attributes:
-        url: such as ``https://labels.example.org`` or, under a path, ``https://example.org/labels``.
-        token: a personal access token (refreshed as needed) or a legacy token; None for none.
+        url: its address, such as ``https://labels.example.org`` or, under a path, ``https://example.org/labels``.
+        token: a personal access token (refreshed as needed) or a legacy token; None for no token.
     """
 
     url: str
@@ -34,20 +34,20 @@ class LabelStudio:
             raise SettingsError(f"Label Studio's address is http(s)://host[:port][/path], not {self.url!r}")
 
     def owns(self, url: SplitResult) -> bool:
-        """Whether an absolute address is at Label Studio's own host and port."""
+        """Whether an absolute address has Label Studio's own scheme, host and port."""
         return _origin(url) == _origin(urlsplit(self.url))
 
     def image_url(self, value: str) -> str:
-        """The absolute address of an image that Label Studio itself holds: an upload or a local file of its own.
+        """The absolute address of an image that Label Studio itself serves: an upload or one of its local files.
 
         Raises:
-            TaskImageError: the path is not one that Label Studio keeps images at.
+            TaskImageError: it is not a path at which Label Studio keeps images.
         """
         parts, base = urlsplit(value), urlsplit(self.url)
         prefix = base.path.rstrip("/")
         path = parts.path.removeprefix(prefix) if prefix and parts.path.startswith(f"{prefix}/") else parts.path
-        if has_dots(parts.path) or has_dots(parts.query) or not _IMAGE_PATHS.fullmatch(path):
-            raise TaskImageError("address", f"{shown(value)} is not a path at which Label Studio keeps images")
+        if has_path_traversal(parts.path) or has_path_traversal(parts.query) or not _IMAGE_PATHS.fullmatch(path):
+            raise TaskImageError("address", f"{loggable(value)} is not a path at which Label Studio keeps images")
         query = f"?{parts.query}" if parts.query else ""
         return f"{base.scheme}://{base.netloc}{prefix}{path}{query}"
 
@@ -57,7 +57,7 @@ class LabelStudio:
         return f"{self.url.rstrip('/')}/tasks/{task_id}/resolve/?fileuri={quote(code)}"
 
     def authorization(self) -> dict[str, str]:
-        """The header that says who asks; may call Label Studio for a fresh access token. For its own host only.
+        """The authorization header, to be sent to Label Studio's own host only; may request a fresh access token.
 
         Raises:
             TaskImageError: Label Studio cannot be reached or refuses the token.
@@ -66,7 +66,7 @@ class LabelStudio:
             return {}
         try:
             headers = self.client._client_wrapper.get_headers()
-        except Exception as error:  # the SDK's, httpx's and jwt's; none of their words, which may hold the token
+        except Exception as error:  # the SDK's, httpx's or jwt's; its text is not repeated, since it may hold the token
             status = getattr(error, "status_code", None)
             reason = f"it answered {status}" if status else type(error).__name__
             raise TaskImageError("login", f"Label Studio gave no access for the token: {reason}") from None
@@ -74,11 +74,11 @@ class LabelStudio:
 
     @cached_property
     def client(self) -> Any:
-        """Label Studio's SDK, with the token; made at first use."""
+        """Label Studio's SDK client, with the token; created at first use."""
         import httpx
         from label_studio_sdk import LabelStudio as Client
 
-        # Redirects are not followed: they would take the token along.
+        # Redirects are not followed: the token would be sent along.
         http = httpx.Client(follow_redirects=False, timeout=10, trust_env=False)
         return Client(base_url=self.url, api_key=self.token, httpx_client=http)
 
@@ -89,28 +89,28 @@ def is_cloud(value: str) -> bool:
     return bool(separator) and scheme.lower() in _CLOUD
 
 
-def has_dots(text: str) -> bool:
-    """Whether a path climbs (``..``), also where that is written in percent signs, or uses backslashes."""
-    plain = unquote(unquote(text))
-    return "\\" in plain or ".." in re.split(r"[/=&?]", plain) or "\0" in plain
+def has_path_traversal(text: str) -> bool:
+    """Whether a path or query contains ``..`` segments, backslashes or null bytes, also percent-encoded (even twice)."""
+    decoded = unquote(unquote(text))
+    return "\\" in decoded or ".." in re.split(r"[/=&?]", decoded) or "\0" in decoded
 
 
-def shown(url: str) -> str:
-    """An address as it may be logged: without its query (signatures), password and fragment, not too long.
+def loggable(url: str) -> str:
+    """An address as it may be logged: without query (signatures), password and fragment, and at most 200 characters.
 
     Example:
-        >>> shown("https://me:secret@bucket.example.org/a.jpg?Signature=abc")
+        >>> loggable("https://me:secret@bucket.example.org/a.jpg?Signature=abc")
         'https://bucket.example.org/a.jpg'
     """
     if url[:5].lower() == "data:":
         return "a data URL"
     try:
         parts = urlsplit(url)
-        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
-        text = place + parts.path
+        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
+        text = origin + parts.path
     except ValueError:
         text = "an address that cannot be read"
-    text = "".join(sign if sign.isprintable() else "?" for sign in text)
+    text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= 200 else text[:197] + "…"
 
 

@@ -1,4 +1,4 @@
-"""Why a task has no prediction: an error for people, and a word for the metrics."""
+"""Why a task has no prediction: an error message, and one word for the metrics."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Literal
 from maskbridge.adapter.errors import MaskbridgeError
 
 Kind = Literal[
-    "task",  # its data does not say an image that can be asked for
-    "address",  # refused: a private address, another scheme, a path that is no image's
+    "task",  # the task's data holds no address of an image
+    "address",  # refused: a private address, another scheme, a path that is not an image's
     "not_found",
-    "http",  # another answer than the image
-    "login",  # Label Studio wants a token
+    "http",  # another response than the image
+    "login",  # Label Studio requires a token
     "timeout",
     "connection",
     "too_large",
-    "image",  # the bytes are no image
-    "model",  # the model could not do it
+    "image",  # the bytes are not an image
+    "model",  # the model failed, or is not loaded yet
     "queue_full",
 ]
 
 
 class TaskImageError(MaskbridgeError):
-    """An image of a task cannot be had or used. ``kind`` says why in a word."""
+    """An image of a task cannot be fetched or used. ``kind`` is the reason in one word."""
 
     def __init__(self, kind: Kind, reason: str) -> None:
         super().__init__(reason)

@@ -17,37 +17,38 @@ from maskbridge.labelstudio.tags import TAGS
 def read_export(path: Path, images: Path | None = None) -> LabeledDataset:
     """A project's JSON export, with its images in a folder (by default the export's own).
 
-    An image is found by the name at the end of its address in the task; the name that Label Studio put before an upload's
-    (eight letters and a dash) may be there or not. The export does not hold the label config: tags are those of its
-    regions, labels those that were used.
+    An image is matched by the file name at the end of its address in the task, with or without the prefix that Label Studio
+    adds to uploads (eight characters and a dash). The export does not hold the label config: the control tags and labels
+    are those that its regions use.
 
     Raises:
         DataError: the file is not such an export, or none of its images is in the folder.
+        MaskbridgeError: its regions are on more than one image tag.
     """
     tasks = read_json(path)
     if not isinstance(tasks, list) or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in tasks):
-        raise DataError(f"{path}: is not a JSON export of Label Studio's (a list of tasks with data and annotations)")
-    where = images or path.parent
-    found = labeled_dataset(tasks, _config_of(tasks), lambda value, task: _in_folder(where, value))
-    if not len(found):
-        first = f": {found.skipped[0].reason}" if found.skipped else ""
-        raise DataError(f"{path}: no annotated task with an image in {where}{first}")
-    return found
+        raise DataError(f"{path}: is not a JSON export of Label Studio (a list of tasks with data and annotations)")
+    folder = images or path.parent
+    dataset = labeled_dataset(tasks, _config_of(tasks), lambda value, task: _image_file(folder, value))
+    if not len(dataset):
+        first_reason = f": {dataset.skipped[0].reason}" if dataset.skipped else ""
+        raise DataError(f"{path}: no annotated task with an image in {folder}{first_reason}")
+    return dataset
 
 
-def _in_folder(where: Path, value: object) -> Path:
+def _image_file(folder: Path, value: object) -> Path:
     name = unquote(urlsplit(str(value)).path).replace("\\", "/").rpartition("/")[2]
     query = urlsplit(str(value)).query
     if query.startswith("d="):  # Label Studio's local files
         name = unquote(query[2:]).replace("\\", "/").rpartition("/")[2]
     for candidate in (name, name.partition("-")[2] if name[8:9] == "-" else ""):
-        if candidate and candidate not in (".", "..") and (where / candidate).is_file():
-            return where / candidate
-    raise TaskImageError("not_found", f"{name or value!r} is not in {where}")
+        if candidate and candidate not in (".", "..") and (folder / candidate).is_file():
+            return folder / candidate
+    raise TaskImageError("not_found", f"{name or value!r} is not in {folder}")
 
 
 def _config_of(tasks: list[dict[str, Any]]) -> LabelConfig:
-    """The label config that an export's regions follow."""
+    """A label config with the control tags and labels that an export's regions use."""
     controls: dict[tuple[str, str], dict[str, None]] = {}
     images: set[str] = set()
     for task in tasks:
@@ -66,8 +67,8 @@ def _config_of(tasks: list[dict[str, Any]]) -> LabelConfig:
         raise MaskbridgeError("the export labels several images of a task: train from the project itself (--label-studio)")
     (image,) = images
     data = tasks[0]["data"]
-    named = [name for name, value in data.items() if (isinstance(value, str) and "/" in value) or name == image]
-    field = next((name for name in ("image", "photo", "img", *named) if name in data), next(iter(data), "image"))
+    candidates = [name for name, value in data.items() if (isinstance(value, str) and "/" in value) or name == image]
+    field = next((name for name in ("image", "photo", "img", *candidates) if name in data), next(iter(data), "image"))
     return LabelConfig(
         images=(ImageTag(image, field),),
         controls=tuple(

@@ -1,4 +1,4 @@
-"""A project's label config: its image tags and control tags, and which label means which class of the model."""
+"""A project's label config: its image tags and control tags, and which label maps to which class of the model."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from maskbridge.adapter.errors import MaskbridgeError
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-LONGEST = 2_000_000
-"""Characters: longer label configs are refused."""
+MAX_CHARACTERS = 2_000_000
+"""Longer label configs are refused."""
 
 
 class LabelConfigError(MaskbridgeError, ValueError):
@@ -24,27 +24,32 @@ class LabelConfigError(MaskbridgeError, ValueError):
 
 @dataclass(frozen=True)
 class Label:
-    """A ``<Label>``: ``value`` as people named it, ``shown`` as results carry it (its alias, if it has one), and the
-    classes that its ``predicted_values`` name."""
+    """A ``<Label>``.
+
+    Attributes:
+        value: its name in the label config.
+        result_name: the text that results carry: its alias if it has one, else ``value``.
+        predicted_values: the class names in its ``predicted_values``.
+    """
 
     value: str
-    shown: str
+    result_name: str
     predicted_values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ControlTag:
-    """A tag with labels.
+    """A control tag, such as ``<PolygonLabels>``.
 
     Attributes:
-        tag: such as ``PolygonLabels``.
-        name: the tag's name, ``from_name`` of its results.
-        to_names: the image tags that it labels.
+        tag: the element's name, such as ``PolygonLabels``.
+        name: the tag's ``name``, which is ``from_name`` in its results.
+        to_names: the names of the image tags that it labels.
         labels: in the order of the config.
         threshold: ``model_score_threshold``, or None.
         skip: ``model_skip``: nothing is predicted for it.
-        smart: it can be used to prompt the model.
-        smart_only: it is nothing else than a prompt.
+        smart: whether it can be used to prompt the model.
+        smart_only: whether it can only be used to prompt the model.
     """
 
     tag: str
@@ -59,7 +64,7 @@ class ControlTag:
 
 @dataclass(frozen=True)
 class ImageTag:
-    """An ``<Image>``: its name, the field of the task that it shows, and whether that field is a list of images."""
+    """An ``<Image>``: its name, the field of the task's data that it shows, and whether that field is a list of images."""
 
     name: str
     field: str
@@ -68,14 +73,14 @@ class ImageTag:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What of a label config matters here: `parse` makes it."""
+    """The parts of a label config that are used here; `parse` returns it."""
 
     images: tuple[ImageTag, ...]
     controls: tuple[ControlTag, ...]
 
 
 def parse(xml: str) -> LabelConfig:
-    """Reads a label config. Attributes that name files, hosts or models have no meaning here.
+    """Parses a label config. Attributes that name files, hosts or models are ignored.
 
     Raises:
         LabelConfigError: it is not XML, is too long, or declares entities or a document type.
@@ -86,10 +91,10 @@ def parse(xml: str) -> LabelConfig:
         >>> config.images
         (ImageTag(name='image', field='image', is_list=False),)
         >>> config.controls[0].labels
-        (Label(value='cat', shown='c', predicted_values=()),)
+        (Label(value='cat', result_name='c', predicted_values=()),)
     """
-    if not isinstance(xml, str) or len(xml) > LONGEST:
-        raise LabelConfigError(f"a label config is XML of at most {LONGEST:,} characters")
+    if not isinstance(xml, str) or len(xml) > MAX_CHARACTERS:
+        raise LabelConfigError(f"a label config is XML of at most {MAX_CHARACTERS:,} characters")
     try:
         root = ElementTree.fromstring(xml, forbid_dtd=True)
     except (ElementTree.ParseError, DefusedXmlException, ValueError) as error:
@@ -98,49 +103,49 @@ def parse(xml: str) -> LabelConfig:
 
 
 def label_map(labels: Sequence[Label], class_names: Sequence[str]) -> dict[str, str]:
-    """For each class that a label means the label, as results carry it.
+    """Maps class names of the model to labels, as results carry them. Classes without a label are not in the map.
 
-    A label means the class of exactly its name; else those that its ``predicted_values`` name; else the class of its name
-    without regard to case. A class belongs to the first label that means it, in this order.
+    A label maps to the class with exactly its name; else to the classes in its ``predicted_values``; else to the class with
+    its name in another case. If several labels map to one class, it gets the first of them, in this order of rules.
 
     Args:
-        labels: of one tag.
-        class_names: the model's, without the background.
+        labels: the labels of one control tag.
+        class_names: the model's class names, without the background.
 
     Example:
         >>> label_map([Label("Person", "Person"), Label("pet", "pet", ("cat", "dog"))], ["person", "cat", "dog", "car"])
         {'cat': 'pet', 'dog': 'pet', 'person': 'Person'}
     """
-    known = set(class_names)
+    names = set(class_names)
     folded: dict[str, list[str]] = {}
     for name in class_names:
         folded.setdefault(name.casefold(), []).append(name)
-    found: dict[str, str] = {}
+    mapping: dict[str, str] = {}
 
     def exactly(label: Label) -> list[str]:
-        return [name for name in (label.value, label.shown) if name in known]
+        return [name for name in (label.value, label.result_name) if name in names]
 
     def as_listed(label: Label) -> list[str]:
         values = label.predicted_values
-        return [name for value in values for name in ([value] if value in known else folded.get(value.casefold(), []))]
+        return [name for value in values for name in ([value] if value in names else folded.get(value.casefold(), []))]
 
     def in_any_case(label: Label) -> list[str]:
-        return [name for text in (label.value, label.shown) for name in folded.get(text.casefold(), [])]
+        return [name for text in (label.value, label.result_name) for name in folded.get(text.casefold(), [])]
 
-    meaning: set[Label] = set()
+    mapped: set[Label] = set()
     for rule in (exactly, as_listed, in_any_case):
-        chosen = [(label, rule(label)) for label in labels if label not in meaning]
-        for label, names in chosen:
-            for name in names:
-                found.setdefault(name, label.shown)
-            if names:
-                meaning.add(label)
-    return found
+        matches = [(label, rule(label)) for label in labels if label not in mapped]
+        for label, matching_names in matches:
+            for name in matching_names:
+                mapping.setdefault(name, label.result_name)
+            if matching_names:
+                mapped.add(label)
+    return mapping
 
 
-def unmapped_labels(labels: Sequence[Label], found: Mapping[str, str]) -> list[str]:
-    """The labels that mean no class, for people to read."""
-    return [label.value for label in labels if label.shown not in found.values()]
+def unmapped_labels(labels: Sequence[Label], mapping: Mapping[str, str]) -> list[str]:
+    """The labels that map to no class, by their ``value``; ``mapping`` is the `label_map` of these labels."""
+    return [label.value for label in labels if label.result_name not in mapping.values()]
 
 
 def _images(root: Element) -> Iterator[ImageTag]:
@@ -184,7 +189,7 @@ def _threshold(element: Element) -> float | None:
     except ValueError:
         value = -1.0
     if value is not None and not 0 <= value <= 1:
-        raise LabelConfigError(f"model_score_threshold of {element.get('name')} is a number from 0 to 1, not {text!r}")
+        raise LabelConfigError(f"model_score_threshold of {element.get('name')} must be a number from 0 to 1, not {text!r}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""The version that predictions carry."""
+"""The model version that predictions carry."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from maskbridge.adapter import MaskRCNN
 def model_version(model: MaskRCNN) -> str:
     """Builder, weights and fingerprint, such as ``maskrcnn_resnet50_fpn-COCO_V1-1a2b3c4d5e6f``.
 
-    Of a weights file only the name appears, not its folder.
+    A weights file appears as its name, without folder and suffix.
     """
     weights = Path(model.weights_name.partition("#")[0]).name.removesuffix(".safetensors").removesuffix(".pth")
     return f"{model.builder}-{weights}-{model.fingerprint}"

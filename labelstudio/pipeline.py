@@ -1,6 +1,7 @@
-"""From images of tasks to regions: predict and encode, by a plan. No queue and no deadline: whoever calls has those.
+"""From images of tasks to regions: predict and encode, as a plan defines. The caller adds queues and deadlines.
 
-Fetching is `maskbridge.labelstudio.images.fetching.Fetcher.fetch`, decoding `maskbridge.labelstudio.images.decoding.decode`.
+Images are fetched with `maskbridge.labelstudio.images.fetching.Fetcher` and decoded with
+`maskbridge.labelstudio.images.decoding.decode`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from maskbridge.labelstudio.plan import ImagePlan
 
 @dataclass(frozen=True)
 class ImageRegions:
-    """The regions of one image: as JSON, separated by commas, without the brackets; and their scores."""
+    """The regions of one image: as JSON, separated by commas, without brackets around them; and their scores."""
 
     json: bytes
     scores: Sequence[float]
@@ -26,7 +27,18 @@ class ImageRegions:
 def predict(
     model: MaskRCNN, images: Sequence[torch.Tensor], plan: ImagePlan, *, mask_threshold: float, max_detections: int
 ) -> list[Instances | ImageError]:
-    """The instances of images of one plan; those of one padded size run together."""
+    """The instances in images with the same plan; images with the same padded size share a batch.
+
+    Args:
+        model: predicts.
+        images: uint8 [3, H, W] each.
+        plan: names the classes and the confidence threshold.
+        mask_threshold: pixels of at least this probability are in a mask, 0 to 1.
+        max_detections: maximum number of instances in an image.
+
+    Returns:
+        For each image its instances, or the error of an image that failed.
+    """
     settings = model.settings(
         confidence_threshold=plan.threshold,
         mask_threshold=mask_threshold,
@@ -38,12 +50,12 @@ def predict(
 
 
 def encode(instances: Instances, plan: ImagePlan, item_index: int | None = None) -> ImageRegions:
-    """The regions of an image's instances, for each tag of the plan.
+    """The regions of an image's instances, in each tag of the plan.
 
     Args:
-        instances: of the image.
-        plan: of its image tag.
-        item_index: the image's index where the image tag shows a list.
+        instances: of one image.
+        plan: the plan of its image tag.
+        item_index: the image's index if the image tag shows a list, else None.
     """
     regions = [region for tag in plan.tags for region in tag.encode(instances)]
     for region in regions:
@@ -52,7 +64,7 @@ def encode(instances: Instances, plan: ImagePlan, item_index: int | None = None)
 
 
 def prediction(images: Sequence[ImageRegions], model_version: str) -> bytes:
-    """The prediction of a task as JSON, from the regions of all its images; its score is the mean of theirs.
+    """The prediction of a task as JSON, from the regions of all its images; its score is the mean score of the regions.
 
     Example:
         >>> prediction([], "model-1")

@@ -1,4 +1,4 @@
-"""What a label config asks of the model: for each image tag the tags to fill, the classes to look for, the settings."""
+"""What to predict for a label config: for each image tag the control tags to fill, the classes, and the thresholds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ImagePlan:
 
     Attributes:
         image: the image tag.
-        tags: what is filled.
-        classes: the classes that these tags have labels for; no others are computed.
-        threshold: the least of the tags' thresholds.
-        masks: whether a tag needs masks.
+        tags: the label tags that get regions.
+        classes: the class names that these tags have labels for; other classes are not computed.
+        threshold: the lowest of the tags' thresholds.
+        masks: whether any of the tags needs masks.
     """
 
     image: ImageTag
@@ -39,9 +39,9 @@ class Plan:
     """What is predicted for a project's tasks.
 
     Attributes:
-        images: the image tags that something is predicted for.
-        key: short and stable: the label config and the settings that made the plan.
-        config: the label config, for clicks.
+        images: the plans of the image tags; those without a label tag to fill are not in it.
+        key: a hash of the label config and the confidence threshold.
+        config: the parsed label config, which interactive predictions use.
     """
 
     images: tuple[ImagePlan, ...]
@@ -51,10 +51,15 @@ class Plan:
 
 @lru_cache(maxsize=256)
 def make_plan(label_config: str, class_names: tuple[str, ...], confidence: float) -> Plan:
-    """Reads a label config for a model with these class names; labels and classes that mean nothing are logged, once.
+    """Makes the plan of a label config. Unmapped labels and classes without a label are logged, once for each config.
+
+    Args:
+        label_config: XML.
+        class_names: the model's, with the background.
+        confidence: the threshold of tags without a ``model_score_threshold``, 0 to 1.
 
     Raises:
-        LabelConfigError: it cannot be read.
+        LabelConfigError: the label config cannot be read.
     """
     config = parse(label_config)
     names = class_choices(class_names)
@@ -74,12 +79,12 @@ def make_plan(label_config: str, class_names: tuple[str, ...], confidence: float
 
 
 def kind_of(control: ControlTag) -> type[LabelTag] | None:
-    """The class of a control tag, None for one that is not understood (choices, text areas, …)."""
+    """The class for a control tag; None if the tag is not supported (choices, text areas, …)."""
     return next((kind for kind in TAGS if kind.matches(control.tag)), None)
 
 
 def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confidence: float) -> LabelTag | None:
-    """The tag that a control tag is, None for one that is not understood (choices, text areas, …)."""
+    """A control tag as a label tag on one image tag; None if the tag is not supported (choices, text areas, …)."""
     kind = kind_of(control)
     if kind is None:
         return None
@@ -87,7 +92,7 @@ def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confiden
         from_name=control.name,
         to_name=image,
         labels=label_map(control.labels, class_names),
-        label_names=tuple(dict.fromkeys(label.shown for label in control.labels)),
+        label_names=tuple(dict.fromkeys(label.result_name for label in control.labels)),
         threshold=confidence if control.threshold is None else control.threshold,
     )
 
@@ -95,17 +100,17 @@ def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confiden
 def _log_unmapped(config: LabelConfig, images: Sequence[ImagePlan], names: Sequence[str]) -> None:
     for control in config.controls:
         if kind_of(control) is not None and not control.skip:
-            missing = unmapped_labels(control.labels, label_map(control.labels, names))
-            if missing:
-                log.warning("%s %r: no class of the model is meant by: %s", control.tag, control.name, _few(missing))
-    wanted = {name for image in images for name in image.classes}
-    unused = [name for name in names if name not in wanted]
-    if not wanted:
-        log.warning("the label config asks for nothing that the model can give; its classes: %s", _few(names))
+            unmapped = unmapped_labels(control.labels, label_map(control.labels, names))
+            if unmapped:
+                log.warning("%s %r: unmapped labels (no class of the model): %s", control.tag, control.name, _few(unmapped))
+    requested = {name for image in images for name in image.classes}
+    unused = [name for name in names if name not in requested]
+    if not requested:
+        log.warning("the label config has no label for a class of the model; the model's classes: %s", _few(names))
     elif unused:
         log.info("classes without a label are not computed: %s", _few(unused))
 
 
 def _few(names: Sequence[str], show: int = 20) -> str:
-    more = f", … ({len(names)} in all)" if len(names) > show else ""
+    more = f", … ({len(names)} in total)" if len(names) > show else ""
     return ", ".join(repr(name) for name in names[:show]) + more

@@ -1,4 +1,4 @@
-"""A Label Studio project as a labeled dataset, its images fetched into a folder."""
+"""A Label Studio project as a labeled dataset, with its images fetched into a folder."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _PAGE = 100
 def read_project(
     number: int, settings: LabelStudioSettings, *, on_image: Callable[[int, int], None] = lambda done, total: None
 ) -> LabeledDataset:
-    """The annotated tasks of a project, asked for with Label Studio's SDK; images are kept in a folder of their own.
+    """Reads the annotated tasks of a project with Label Studio's SDK, and fetches their images into `image_folder`.
 
     Args:
-        number: the project's.
-        settings: Label Studio's address and token, the limits of images, and how much disk images may take.
-        on_image: told how many images of how many are fetched.
+        number: the project's number (its id).
+        settings: Label Studio's address and token, the limits of images, and the disk space for them.
+        on_image: called after each image, with the number of images done and their total number.
 
     Raises:
-        DataError: Label Studio does not answer, knows no such project, or the images take more disk than they may.
+        DataError: Label Studio does not answer or has no such project, or the images take more disk space than allowed.
     """
     label_studio = LabelStudio(settings.label_studio_url, settings.token())
     if settings.token() is None:
-        raise DataError("Label Studio wants a token: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
+        raise DataError("Label Studio requires a token: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
     try:
         label_config = str(label_studio.client.projects.get(id=number).label_config)
-        listed = label_studio.client.tasks.list(project=number, fields="all", only_annotated=True, page_size=_PAGE)
-        with warnings.catch_warnings():  # the SDK declares annotations as a string, and pydantic remarks on each
+        listing = label_studio.client.tasks.list(project=number, fields="all", only_annotated=True, page_size=_PAGE)
+        with warnings.catch_warnings():  # the SDK declares annotations as a string, and pydantic warns about each
             warnings.simplefilter("ignore", UserWarning)
-            tasks = [json.loads(task.json()) for task in listed]
-    except Exception as error:  # the SDK's, httpx's and jwt's; none of their words, which may hold the token
+            tasks = [json.loads(task.json()) for task in listing]
+    except Exception as error:  # the SDK's, httpx's or jwt's; its text is not repeated, since it may hold the token
         status = getattr(error, "status_code", None)
         reason = f"it answered {status}" if status else type(error).__name__
         raise DataError(
@@ -59,45 +59,45 @@ def read_project(
 
 
 def image_folder(url: str, number: int) -> Path:
-    """Where the images of a project are kept."""
+    """The folder for the images of a project."""
     server = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
     return weights_folder().parent / "label-studio" / server / f"project-{number}"
 
 
 class _ImageFolder:
-    """Images of a project on disk: each fetched once."""
+    """The images of a project on disk: each is fetched once."""
 
-    def __init__(self, fetcher: Fetcher, place: Path, settings: LabelStudioSettings) -> None:
-        self.fetcher, self.place = fetcher, place
+    def __init__(self, fetcher: Fetcher, folder: Path, settings: LabelStudioSettings) -> None:
+        self.fetcher, self.folder = fetcher, folder
         self.threads = settings.fetch_threads
-        self.most = settings.training_megabytes * 1_000_000
+        self.max_bytes = settings.training_megabytes * 1_000_000
         self.failures: dict[str, TaskImageError] = {}
 
     def fetch_all(self, tasks: list[dict[str, Any]], config: LabelConfig, on_image: Callable[[int, int], None]) -> None:
-        """Fetches what is not there, side by side; failures are raised by `locate`."""
-        wanted = [(value, task) for task in tasks for _, _, value, _ in images_in(task, config)]
+        """Fetches the missing images in parallel; `locate` raises their failures."""
+        images = [(value, task) for task in tasks for _, _, value, _ in images_in(task, config)]
         try:
-            self.place.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise DataError(f"{self.place}: cannot be made a folder ({error.strerror})") from None
-        taken = sum(file.stat().st_size for file in self.place.iterdir())
+            raise DataError(f"{self.folder}: the folder cannot be created ({error.strerror})") from None
+        total_bytes = sum(file.stat().st_size for file in self.folder.iterdir())
         with ThreadPoolExecutor(self.threads, thread_name_prefix="fetch") as workers:
-            for done, size in enumerate(workers.map(lambda pair: self._fetch(*pair), wanted), start=1):
-                taken += size
-                if taken > self.most:
+            for done, size in enumerate(workers.map(lambda pair: self._fetch(*pair), images), start=1):
+                total_bytes += size
+                if total_bytes > self.max_bytes:
                     workers.shutdown(cancel_futures=True)
                     raise DataError(
-                        f"the project's images take more than {self.most / 1e6:.0f} MB (MASKBRIDGE_TRAINING_MEGABYTES)"
+                        f"the project's images take more than {self.max_bytes / 1e6:.0f} MB (MASKBRIDGE_TRAINING_MEGABYTES)"
                     )
-                on_image(done, len(wanted))
+                on_image(done, len(images))
 
     def locate(self, value: object, task: Mapping[str, Any]) -> Path:
-        """The file of an image that was fetched."""
+        """The file of an image that `fetch_all` fetched."""
         path = self._path(value)
         if path.name in self.failures:
             raise self.failures[path.name]
         if not path.is_file():
-            raise TaskImageError("task", f"its data has no image's address: {str(value)[:60]!r}")
+            raise TaskImageError("task", f"the task's data has no address of an image: {str(value)[:60]!r}")
         return path
 
     def _fetch(self, value: object, task: Mapping[str, Any]) -> int:
@@ -116,4 +116,4 @@ class _ImageFolder:
         return 0
 
     def _path(self, value: object) -> Path:
-        return self.place / hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()
+        return self.folder / hashlib.sha256(str(value).encode(errors="surrogatepass")).hexdigest()

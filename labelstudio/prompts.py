@@ -1,4 +1,4 @@
-"""What a person drew with a smart tool: boxes or points, and the label of the tool."""
+"""What an annotator drew with a smart tool: boxes or points, and the tool's label."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from maskbridge.labelstudio.tags.rectangle_labels import box_of_rectangle
 
 @dataclass(frozen=True)
 class Prompt:
-    """One drawn region.
+    """One region drawn with a smart tool.
 
     Attributes:
-        control: the smart tag that it was drawn with.
-        to_name: the image tag that it was drawn on.
-        item_index: the image's index in a list, or None.
-        label: as results carry it, None where the tool has none.
-        box: x1, y1, x2, y2 in 0..1 of the image, or None for a point.
-        point: x, y in 0..1 of the image, or None for a box.
-        positive: whether the point is on the object (or, with the tool for it, off it).
+        control: the control tag that it was drawn with.
+        to_name: the name of the image tag that it was drawn on.
+        item_index: the image's index if the image tag shows a list, else None.
+        label: the tool's label as results carry it, or None.
+        box: x1, y1, x2, y2 as fractions of the image's size (0 to 1), or None for a point.
+        point: x, y as fractions of the image's size (0 to 1), or None for a box.
+        positive: True for a point on the object, False for a point that the object must not contain.
     """
 
     control: ControlTag
@@ -36,15 +36,15 @@ class Prompt:
 
 
 def read_prompts(context: Mapping[str, Any] | None, config: LabelConfig) -> list[Prompt]:
-    """The rectangles and keypoints in a request's ``context``; what cannot be understood is left out.
+    """The rectangles and keypoints in a request's ``context``; regions that cannot be read are skipped.
 
     Example:
         >>> read_prompts(None, LabelConfig((), ()))
         []
     """
     drawn = context.get("result") if isinstance(context, Mapping) else None
-    found = [_read(region, config) for region in drawn] if isinstance(drawn, Sequence) else []
-    return [prompt for prompt in found if prompt is not None]
+    prompts = [_read(region, config) for region in drawn] if isinstance(drawn, Sequence) else []
+    return [prompt for prompt in prompts if prompt is not None]
 
 
 def _read(region: Any, config: LabelConfig) -> Prompt | None:

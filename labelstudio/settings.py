@@ -1,4 +1,4 @@
-"""How to reach Label Studio and its images, from ``MASKBRIDGE_*`` in the environment."""
+"""Settings for reaching Label Studio and fetching images, from ``MASKBRIDGE_*`` in the environment."""
 
 from __future__ import annotations
 
@@ -16,42 +16,47 @@ S = TypeVar("S", bound=BaseSettings)
 class LabelStudioSettings(BaseSettings):
     """Label Studio's address and token, and the limits of fetching images; `label_studio_settings` reads and checks them.
 
-    Every field is also an environment variable: ``MASKBRIDGE_`` and its name in capitals. Lists are separated by commas.
+    Each field is read from the environment variable ``MASKBRIDGE_`` and its name in capitals. List items are separated by
+    commas.
     """
 
     model_config = SettingsConfigDict(env_prefix="MASKBRIDGE_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
-    label_studio_url: str = Field("http://localhost:8080", description="Label Studio's address, as this server reaches it.")
+    label_studio_url: str = Field("http://localhost:8080", description="Label Studio's address, as seen from this machine.")
     label_studio_token: SecretStr | None = Field(None, description="A personal access token (or a legacy token).")
-    allowed_hosts: str = Field("", description="Hosts and networks with private addresses that may be asked for images.")
-    training_megabytes: int = Field(10_000, ge=1, description="Disk for the images of a project that is trained on.")
-    fetch_threads: int = Field(16, ge=1, le=200, description="Images fetched side by side.")
-    fetch_seconds: float = Field(30, gt=0, description="Longest time for fetching one image.")
+    allowed_hosts: str = Field("", description="Hosts and networks with private addresses that images may be fetched from.")
+    training_megabytes: int = Field(10_000, ge=1, description="Disk space for the images of a project to train on.")
+    fetch_threads: int = Field(16, ge=1, le=200, description="Images fetched in parallel.")
+    fetch_seconds: float = Field(30, gt=0, description="Time limit for fetching one image.")
     max_image_megabytes: int = Field(100, ge=1, description="Largest image file.")
-    max_megapixels: int = Field(100, ge=1, le=178, description="Largest image.")
+    max_megapixels: int = Field(100, ge=1, le=178, description="Largest image, in millions of pixels.")
 
     def hosts(self) -> list[str]:
         """``allowed_hosts`` as a list."""
         return [part.strip() for part in self.allowed_hosts.split(",") if part.strip()]
 
     def token(self) -> str | None:
-        """Label Studio's token in clear; an empty one is none."""
+        """Label Studio's token as plain text; None if it is not set or empty."""
         return self.label_studio_token.get_secret_value().strip() or None if self.label_studio_token else None
 
 
-def label_studio_settings(**given: Any) -> LabelStudioSettings:
-    """The settings: what is given (None stands for nothing), else the environment, else the defaults.
+def label_studio_settings(**values: Any) -> LabelStudioSettings:
+    """The settings: from ``values`` (None is ignored), else from the environment, else the defaults.
 
     Raises:
-        SettingsError: a value is wrong; the setting is named, a secret's value is not shown.
+        SettingsError: a value is invalid; the message names the setting, and does not show the value of a secret.
     """
-    return read_settings(LabelStudioSettings, given)
+    return read_settings(LabelStudioSettings, values)
 
 
-def read_settings(kind: type[S], given: Mapping[str, Any]) -> S:
-    """Settings of a kind, as `label_studio_settings` says."""
+def read_settings(settings_class: type[S], values: Mapping[str, Any]) -> S:
+    """Settings of a class: from ``values`` (None is ignored), else from the environment, else the defaults.
+
+    Raises:
+        SettingsError: a value is invalid; the message names the setting, and does not show the value of a secret.
+    """
     try:
-        return kind(**{name: value for name, value in given.items() if value is not None})
+        return settings_class(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"

@@ -1,4 +1,4 @@
-"""The values of image tags: which images a task shows, and what each is known by."""
+"""The values of image tags: the images that a task shows, and a key for each."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from maskbridge.labelstudio.label_config import ImageTag
 
 
 def image_values(image: ImageTag, data: Mapping[str, Any]) -> list[tuple[int | None, object]]:
-    """The images that a task shows in an image tag: (index in a list or None, the value in the task's data).
+    """The images that a task shows in an image tag: (index if the tag shows a list, else None; value in the task's data).
 
     Raises:
-        KeyError: the task's data has no such field; its name.
+        KeyError: the task's data has no field of that name.
 
     Example:
         >>> image_values(ImageTag("image", "urls", is_list=True), {"urls": ["a.jpg", "b.jpg"]})
@@ -34,7 +34,7 @@ def image_values(image: ImageTag, data: Mapping[str, Any]) -> list[tuple[int | N
 
 
 def image_key(value: object, project: int | None) -> str:
-    """What an image is known by: its address; with the project where only that says which image is meant."""
+    """A key for an image: a hash of its address, and of the project's number unless it is an http(s) or data URL."""
     text = value if isinstance(value, str) else repr(value)
     try:
         is_absolute = urlsplit(text).scheme in ("http", "https")

@@ -7,15 +7,20 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
+import browser
 from backend_process import free_port
-from browser import new_page
+
+NO_ADVERTISEMENT = "localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')"
+"""Shown a moment after the first visit, it would cover things."""
 
 
 @contextlib.contextmanager
@@ -33,14 +38,10 @@ def app(dataset: fo.Dataset) -> Iterator[str]:
 @contextlib.contextmanager
 def opened(address: str) -> Iterator[Page]:
     """A page of the App with its images on it."""
-    with new_page(1280, 800) as page:
+    with browser.new_page(1280, 800) as page:
+        page.add_init_script(NO_ADVERTISEMENT)
         page.goto(address)
         page.locator("[data-cy='looker']").first.wait_for()
-        dismiss = page.get_by_text("Dismiss", exact=True)
-        try:  # an advertisement that covers things, shown a moment after the first visit
-            dismiss.click(timeout=8_000)
-        except Exception:  # not every version has it
-            expect(dismiss).to_have_count(0)
         yield page
 
 
@@ -55,9 +56,35 @@ def execute(page: Page) -> None:
     page.get_by_role("button", name="Execute", exact=True).click()
 
 
+def fill(page: Page, field: Locator, name: str, value: int) -> None:
+    """Fills in a number; the form, which is built again while it opens, has sent it to the server then."""
+    sent = f'"{name}":{value}'
+    while True:
+        with (
+            contextlib.suppress(PlaywrightTimeoutError),
+            page.expect_response(lambda answer: sent in (answer.request.post_data or ""), timeout=10_000),
+        ):
+            field.fill("")
+            field.fill(str(value))
+            return
+
+
+def choose(page: Page, field: Locator, option: str) -> None:
+    """Chooses from a list, which closes where the form is built again while it opens."""
+    item = page.get_by_role("option", name=re.compile(re.escape(option)))
+    while True:
+        with contextlib.suppress(PlaywrightTimeoutError):
+            field.click(timeout=10_000)
+            with page.expect_response(lambda answer: "resolve-type" in answer.url, timeout=10_000):
+                item.click(timeout=10_000)
+            return
+        page.keyboard.press("Escape")
+
+
 def screenshot(page: Page, name: str) -> None:
+    """A picture for the documents, where MASKBRIDGE_SCREENSHOTS names their folder."""
     if folder := os.environ.get("MASKBRIDGE_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{name}.jpg", type="jpeg", quality=80)
+        browser.screenshot(page, Path(folder) / f"{name}.jpg")
 
 
 def drawn(page: Page, locator: Any) -> np.ndarray:

@@ -7,11 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from waiting import wait_for
 
 PROGRAM = Path(sys.executable).with_name("maskbridge")
 
@@ -24,24 +25,19 @@ class Backend:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def wait_until_ready(self, path: str = "/ready", auth: tuple[str, str] | None = None, seconds: float = 120) -> None:
+    def wait_until_ready(self, path: str = "/ready", auth: tuple[str, str] | None = None) -> None:
         """Waits until the path answers 200."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(self.url + path, timeout=5, auth=auth).status_code == 200:
-                    return
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.05)
-        raise AssertionError(self.log.read_text())
+        wait_for(lambda: self._answers(path, auth), self.process, self.log)
 
     def stop(self) -> None:
-        """Ends it: with SIGTERM, and if that takes long with SIGKILL."""
+        """Ends it with SIGTERM; what was accepted is answered first."""
         self.process.terminate()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        self.process.wait()
+
+    def _answers(self, path: str, auth: tuple[str, str] | None) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return httpx.get(self.url + path, timeout=60, auth=auth).status_code == 200
+        return False
 
 
 def free_port() -> int:

@@ -7,7 +7,6 @@ import io
 import itertools
 import struct
 import threading
-import time
 import zlib
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +30,8 @@ class ImageServer:
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.failures = itertools.count()
         self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._gates: dict[str, threading.Event] = {}
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,11 +62,25 @@ class ImageServer:
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
+        for name in list(self._gates):
+            self.release(name)
         self._server.shutdown()
         self._server.server_close()
 
     def image(self, number: int) -> bytes:
         return self.images[number % len(self.images)]
+
+    def requests(self, part: str) -> int:
+        """How many requests had this in their address so far."""
+        return sum(part in path for path, _ in list(self.seen))
+
+    def release(self, name: str) -> None:
+        """Answers what waits, or will ask, for ``/held/NAME``."""
+        self._gate(name).set()
+
+    def _gate(self, name: str) -> threading.Event:
+        with self._lock:
+            return self._gates.setdefault(name, threading.Event())
 
     def _answer(self, request: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(request.path)
@@ -102,11 +117,20 @@ class ImageServer:
             self._drip(request, b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000)
         elif kind == "silent":
             self._stop.wait(60)
-        elif kind == "slow":
-            time.sleep(float(rest))
-            _send(request, 200, self.image(0))
+        elif kind == "held":
+            self._send_held(request, self._gate(rest))
         else:
             _send(request, 404, b"not here")
+
+    def _send_held(self, request: BaseHTTPRequestHandler, gate: threading.Event) -> None:
+        """An image whose bytes come slowly, so that nobody gives up, until it is released."""
+        data, sent = self.image(0), 0
+        _head(request, 200, {"Content-Length": str(len(data))})
+        while not gate.wait(0.5):
+            request.wfile.write(data[sent : sent + 1])
+            request.wfile.flush()
+            sent += 1
+        request.wfile.write(data[sent:])
 
     def _drip(self, request: BaseHTTPRequestHandler, data: bytes) -> None:
         for byte in data:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from playwright.sync_api import Page
 
-from browser import new_page
+import browser
 from label_studio_process import EMAIL, PASSWORD, LabelStudioProcess
 
 
 @contextlib.contextmanager
 def logged_in(label_studio: LabelStudioProcess) -> Iterator[Page]:
     """A page of somebody who has logged in."""
-    with new_page(1500, 1000) as page:
+    with browser.new_page(1500, 1000) as page:
         page.goto(f"{label_studio.url}/user/login/")
         page.fill("input[name=email]", EMAIL)
         page.fill("input[name=password]", PASSWORD)
@@ -25,8 +25,7 @@ def logged_in(label_studio: LabelStudioProcess) -> Iterator[Page]:
         yield page
 
 
-def screenshot(page: Page, name: str, tmp_path: Path) -> Path:
-    """A picture of the page, for the documents where MASKBRIDGE_SCREENSHOTS names their folder."""
-    file = Path(os.environ.get("MASKBRIDGE_SCREENSHOTS") or tmp_path) / f"label-studio-{name}.jpg"
-    page.screenshot(path=file, type="jpeg", quality=80)
-    return file
+def screenshot(page: Page, name: str) -> None:
+    """A picture for the documents, where MASKBRIDGE_SCREENSHOTS names their folder."""
+    if folder := os.environ.get("MASKBRIDGE_SCREENSHOTS"):
+        browser.screenshot(page, Path(folder) / f"label-studio-{name}.jpg")

@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 from filelock import FileLock
 
+from waiting import wait_for
+
 VERSION = "1.23.2"
 ENVIRONMENT = Path(__file__).resolve().parents[1] / f".venv-label-studio-{VERSION}"
 EMAIL, PASSWORD = "admin@example.com", "maskbridge-tests-1"
@@ -40,7 +42,7 @@ class LabelStudioProcess:
         if time.monotonic() - made > 120:
             access = httpx.post(f"{self.url}/api/token/refresh/", json={"refresh": self.token}).json()["access"]
             self._access = (time.monotonic(), access)
-        return httpx.Client(base_url=self.url, timeout=200, headers={"Authorization": f"Bearer {access}"})
+        return httpx.Client(base_url=self.url, timeout=600, headers={"Authorization": f"Bearer {access}"})
 
     def project(self, label_config: str, images: Sequence[tuple[str, bytes]] = (), **others: Any) -> int:
         """A new project with uploaded images."""
@@ -120,6 +122,13 @@ def start_label_studio(uv: str, folder: Path, port: int) -> Iterator[LabelStudio
         "ML_BLOCK_LOCAL_IP": "false",
         "COLLECT_ANALYTICS": "false",
         "LOCAL_FILES_SERVING_ENABLED": "true",
+        # Its seconds for a backend to answer are for quiet machines.
+        "ML_CONNECTION_TIMEOUT": "600",
+        "ML_TIMEOUT_HEALTH": "600",
+        "ML_TIMEOUT_SETUP": "600",
+        "ML_TIMEOUT_PREDICT": "600",
+        "ML_TIMEOUT_TRAIN": "600",
+        "WEBHOOK_TIMEOUT": "600",
         "LOCAL_FILES_DOCUMENT_ROOT": str(folder),
     }
     command = [ENVIRONMENT / "bin" / "label-studio", "start", "--no-browser", "--internal-host", "127.0.0.1"]
@@ -128,26 +137,22 @@ def start_label_studio(uv: str, folder: Path, port: int) -> Iterator[LabelStudio
     with log.open("wb") as file:
         process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=file, stderr=subprocess.STDOUT)
     try:
-        end = time.monotonic() + 240
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                    break
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.5)
+        wait_for(lambda: _answers(url), process, log)
         yield LabelStudioProcess(url, log, _new_token(url))
     finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        process.kill()  # nobody misses what it would still write
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/health", timeout=60).status_code == 200
+    return False
 
 
 def _new_token(url: str) -> str:
     """A personal access token: shown in full only when it is made, to somebody who has logged in."""
-    with httpx.Client(base_url=url, follow_redirects=True, timeout=60) as client:
+    with httpx.Client(base_url=url, follow_redirects=True, timeout=600) as client:
         found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get("/user/login/").text)
         assert found is not None
         form = {"csrfmiddlewaretoken": found.group(1), "email": EMAIL, "password": PASSWORD}

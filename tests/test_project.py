@@ -15,10 +15,11 @@ import pytest
 import maskbridge.adapter
 import maskbridge.backend
 import maskbridge.cli
+import maskbridge.labelstudio
 import maskbridge.plugin
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = (maskbridge.adapter, maskbridge.backend, maskbridge.cli, maskbridge.plugin)
+ROOMS = (maskbridge.adapter, maskbridge.labelstudio, maskbridge.backend, maskbridge.plugin, maskbridge.cli)
 MODULES = [module.name for room in ROOMS for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")]
 
 
@@ -53,7 +54,7 @@ def test_types(tmp_path: Path) -> None:
 
 def test_files_are_short() -> None:
     lengths = {path: len(path.read_text().splitlines()) for room in ROOMS for path in Path(room.__path__[0]).rglob("*.py")}
-    assert {path: length for path, length in lengths.items() if length > 400} == {}
+    assert {path: length for path, length in lengths.items() if length > 300} == {}
 
 
 def test_the_readme_names_the_two_commands_and_ci_runs_the_second() -> None:

@@ -1,1 +1,1 @@
-"""Which model answers, and how requests share it."""
+"""Predictions: which model a project uses, and how requests share it."""

@@ -1,4 +1,4 @@
-"""How many decoded images, and pixels of them, may be in memory at once."""
+"""Limits how many decoded images, and pixels of them, are in memory at the same time."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import threading
 
 
 class DecodeBudget:
-    """Threads take from it before they decode a image, and wait while too much is taken.
+    """A semaphore for decoded images: threads acquire it before they decode an image, and wait while it is exhausted.
 
-    The count keeps turns fair: what is decoded is run in order, so little of one request may be ahead of another's. A image
-    larger than the whole budget is let through when nothing else is taken.
+    Images run in the order in which they are decoded, so the limit on images keeps requests fair: only few images of one
+    request can be decoded ahead of another's. An image larger than the whole budget is let through when no other is held.
 
     Args:
-        pixels: most pixels of all images.
-        images: most images.
+        max_pixels: maximum number of pixels in all images.
+        max_images: maximum number of images.
     """
 
-    def __init__(self, *, pixels: int, images: int) -> None:
-        self._most_pixels, self._most_images = pixels, images
+    def __init__(self, *, max_pixels: int, max_images: int) -> None:
+        self._max_pixels, self._max_images = max_pixels, max_images
         self._pixels = self._images = 0
         self._changed = threading.Condition()
 
-    def take(self, pixels: int) -> None:
-        """Waits until a image of so many pixels fits (or nothing is taken), and takes them."""
+    def acquire(self, pixels: int) -> None:
+        """Waits until an image of so many pixels fits (or no image is held), and counts it."""
         with self._changed:
             self._changed.wait_for(lambda: self._fits(pixels))
             self._pixels += pixels
             self._images += 1
 
-    def give_back(self, pixels: int) -> None:
-        """Frees what `take` took for one image."""
+    def release(self, pixels: int) -> None:
+        """Releases one image that was acquired, and its pixels."""
         with self._changed:
             self._pixels -= pixels
             self._images -= 1
             self._changed.notify_all()
 
     def _fits(self, pixels: int) -> bool:
-        fits = self._pixels + pixels <= self._most_pixels and self._images < self._most_images
+        fits = self._pixels + pixels <= self._max_pixels and self._images < self._max_images
         return fits or self._images == 0

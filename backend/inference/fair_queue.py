@@ -11,10 +11,14 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Requests take turns: a request of 2 images does not wait for the 2,000 of one before it, nor do those starve.
+    """A queue in which requests take turns: a request of 2 images does not wait for the 2,000 images of an earlier one, and
+    those do not starve either.
 
-    Each item is due at the turn of the last one taken plus its place in its request, the rule of virtual time in fair
-    queueing.
+    An item's turn is the turn of the item that was taken last, plus the item's index in its request: virtual time, as in
+    fair queueing of network packets.
+
+    Args:
+        limit: maximum number of items in the queue.
 
     Example:
         >>> queue = FairQueue(limit=4)
@@ -34,17 +38,17 @@ class FairQueue(Generic[T]):
         return len(self._heap)
 
     def put(self, items: Sequence[T]) -> int:
-        """Adds a request's items, in order, as long as there is room; how many were taken."""
+        """Adds a request's items, in order, as long as there is room; returns how many were added."""
         with self._changed:
-            taken = items[: max(self._limit - len(self._heap), 0)]
-            for place, item in enumerate(taken):
+            added = items[: max(self._limit - len(self._heap), 0)]
+            for index, item in enumerate(added):
                 self._count += 1
-                heapq.heappush(self._heap, (self._turn + place, self._count, item))
-            self._changed.notify(len(taken))
-            return len(taken)
+                heapq.heappush(self._heap, (self._turn + index, self._count, item))
+            self._changed.notify(len(added))
+            return len(added)
 
     def get(self) -> T:
-        """The next item; waits for one."""
+        """Removes and returns the next item; waits for one if the queue is empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._heap)
             self._turn, _, item = heapq.heappop(self._heap)

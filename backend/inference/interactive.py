@@ -1,4 +1,4 @@
-"""Smart tools: a drawn rectangle becomes a mask, a keypoint selects the object under it."""
+"""Predictions for smart tools: a drawn rectangle becomes a mask, a keypoint selects the object under it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from maskbridge.labelstudio.tasks import image_key, image_values
 log = logging.getLogger(__name__)
 
 CLICK_CONFIDENCE = 0.05
-"""A person points at something: the object under a point is taken even where the model gives it a low score."""
+"""The confidence threshold for keypoints: an annotator points at an object, so a low score is enough."""
 
 
 @dataclass(frozen=True)
 class _Click:
-    """What one answer is made of: the prompts on one image, the tag to answer in, and the model."""
+    """One interactive request: the prompts on one image, the tag to answer in, the model, the key of cached features."""
 
     prompts: Sequence[Prompt]
     tag: LabelTag
@@ -43,10 +43,10 @@ class _Click:
 
 
 class InteractivePredictor:
-    """Answers clicks, before the bulk work of `Predictor`.
+    """Answers clicks, with priority over the images of `Predictor`.
 
-    The features of recent images stay in memory: the second click on an image runs the heads only. Without an image, a
-    smart tool or an object under the point the answer is an empty result.
+    The features of recent images stay in memory: the second click on an image runs only the heads. The result is empty if
+    nothing was drawn with a smart tool, no tag can hold the answer, or no object is under the point.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -59,13 +59,19 @@ class InteractivePredictor:
     def answer(
         self, task: Mapping[str, Any], context: Mapping[str, Any], label_config: str, project: int | None = None
     ) -> bytes:
-        """A prediction as JSON, with the regions for what was drawn.
+        """A prediction as JSON, with the regions for the drawn prompts.
+
+        Args:
+            task: a task of Label Studio, with ``id`` and ``data``.
+            context: the request's ``context``, with the drawn regions in ``result``.
+            label_config: the project's.
+            project: the project's number.
 
         Raises:
             LabelConfigError: the label config cannot be read.
-            TaskImageError: the image cannot be had, or the model does not answer in time.
+            TaskImageError: the image cannot be fetched, or the model does not answer in time.
         """
-        end = time.monotonic() + self._predictor.settings.deadline
+        deadline = time.monotonic() + self._predictor.settings.deadline
         serving = self._predictor.registry.get(project)
         plan = self._predictor.plan(label_config, serving)
         prompts = [prompt for prompt in read_prompts(context, plan.config) if prompt.control.smart]
@@ -76,24 +82,24 @@ class InteractivePredictor:
             tag = _answer_tag(plan, first, serving, self._predictor.settings.confidence)
             image = next((image for image in plan.config.images if image.name == first.to_name), None)
             if tag is None or image is None:
-                log.warning("a click with %r has no label tag to answer in", first.control.name)
+                log.warning("click with %r: the label config has no label tag for the answer", first.control.name)
             else:
                 value = _image_value(task, image, first.item_index)
                 click = _Click(prompts, tag, serving, (image_key(value, project), serving.version))
-                regions = self._regions(click, value, task, end)
+                regions = self._regions(click, value, task, deadline)
         score = max((float(region.get("score", 0)) for region in regions), default=0.0)
         return json.dumps({"model_version": serving.version, "result": regions, "score": score}).encode()
 
-    def _regions(self, click: _Click, value: object, task: Mapping[str, Any], end: float) -> list[Region]:
+    def _regions(self, click: _Click, value: object, task: Mapping[str, Any], deadline: float) -> list[Region]:
         with self._lock:
-            known = self._features.get(click.key)
-        images = [self._fetch(value, task)] if known is None else []
+            features = self._features.get(click.key)
+        images = [self._fetch(value, task)] if features is None else []
 
         def run() -> list[Region]:
-            return self._run(click, click.serving.model.encode(images) if known is None else known)
+            return self._run(click, click.serving.model.encode(images) if features is None else features)
 
         with self._predictor.metrics.timed("click"):
-            regions = self._predictor.model_thread.call(run, seconds=end - time.monotonic())
+            regions = self._predictor.model_thread.call(run, seconds=deadline - time.monotonic())
         item_index = click.prompts[0].item_index
         for region in regions:
             region |= {} if item_index is None else {"item_index": item_index}
@@ -139,12 +145,14 @@ class InteractivePredictor:
 
 
 def object_under(instances: Instances, points: Sequence[tuple[float, float, bool]]) -> int | None:
-    """The index of the instance with the highest score whose mask holds all positive points and no negative one; None
-    where there is none.
+    """The index of the instance with the highest score whose mask contains all positive points and no negative one.
 
     Args:
-        instances: of an image.
-        points: x and y in pixels, and whether the point is on the object.
+        instances: the instances of one image.
+        points: x and y in pixels, and whether the point is positive (on the object).
+
+    Returns:
+        The index, or None if there is no such instance.
     """
     for index in np.argsort(-(instances.scores if instances.scores is not None else np.zeros(len(instances)))):
         crop = instances.masks[index]
@@ -160,7 +168,7 @@ def object_under(instances: Instances, points: Sequence[tuple[float, float, bool
 
 
 def _answer_tag(plan: Plan, prompt: Prompt, serving: ServingModel, confidence: float) -> LabelTag | None:
-    """The tag to answer in: the first of masks on that image that is not only a prompt; for a point else one of boxes."""
+    """The first tag on that image that is not only for prompts: one for masks, or, for a point, else one for boxes."""
     names = class_choices(serving.model.class_names)
 
     def usable(control: ControlTag) -> bool:
@@ -176,8 +184,8 @@ def _answer_tag(plan: Plan, prompt: Prompt, serving: ServingModel, confidence: f
 
 
 def _classes(prompt: Prompt, tag: LabelTag, serving: ServingModel) -> list[str] | None:
-    """The classes that the object may be of: those that the tool's label maps to, else those that the answer has labels
-    for; None for all."""
+    """The class names that the object may have: those that the tool's label maps to, else those that the answer's tag has
+    labels for; None for all."""
     names = class_choices(serving.model.class_names)
     if prompt.label is not None:
         mapped = [name for name, label in label_map(prompt.control.labels, names).items() if label == prompt.label]
@@ -186,7 +194,7 @@ def _classes(prompt: Prompt, tag: LabelTag, serving: ServingModel) -> list[str] 
 
 
 def _encoded(instances: Instances, index: int, prompt: Prompt, tag: LabelTag) -> list[Region]:
-    """The regions of an instance, with the label of the tool, else that of its class."""
+    """The regions of an instance, with the tool's label, else with the label of its class."""
     label = prompt.label if prompt.label in tag.label_names else tag.labels.get(instances.names[index])
     return [] if label is None else tag.encode_one(instances, index, label)
 
@@ -196,7 +204,7 @@ def _image_value(task: Mapping[str, Any], image: ImageTag, item_index: int | Non
         values = dict(image_values(image, task["data"]))
         return values[item_index if image.is_list else None]
     except (KeyError, TypeError, AttributeError):
-        raise TaskImageError("task", f"its data has no image in field {image.field!r}") from None
+        raise TaskImageError("task", f"the task's data has no image in field {image.field!r}") from None
 
 
 def _bytes_of(features: Features) -> int:

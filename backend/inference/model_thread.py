@@ -1,4 +1,4 @@
-"""The one thread that runs the model: batches of what waits, and calls that go before them."""
+"""The one thread that runs the model: batches of waiting items, and calls with priority over them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ class _Call:
 
 
 class ModelThread(Generic[T]):
-    """Runs items in batches, in the order in which they came; `call` goes before all items that wait.
+    """Runs items in batches, in the order in which they were added; a `call` has priority over all waiting items.
 
     Args:
         run: runs a batch; it must not raise.
-        batch_size: most items in a batch. A batch is what waits when the thread is free: it never waits for more.
+        batch_size: maximum number of items in a batch. The thread never waits for a batch to fill: a batch is what is
+            waiting when the thread is free.
 
     Example:
         >>> thread = ModelThread[int](print, batch_size=2)
@@ -43,7 +44,7 @@ class ModelThread(Generic[T]):
         self._order = itertools.count()
 
     def start(self) -> None:
-        """Starts the thread; after a fork, never before."""
+        """Starts the thread; if the process forks, call it after the fork."""
         threading.Thread(target=self._run_all, name="model", daemon=True).start()
 
     def put(self, item: T) -> None:
@@ -51,16 +52,20 @@ class ModelThread(Generic[T]):
         self._waiting.put((1, next(self._order), item))
 
     def call(self, run: Callable[[], R], *, seconds: float) -> R:
-        """Runs something in the thread, before all items that wait, and returns its result.
+        """Runs a function in the thread, before all waiting items, and returns its result.
+
+        Args:
+            run: the function; its exceptions are raised here.
+            seconds: time limit.
 
         Raises:
-            TaskImageError: it did not end in time. Whatever ``run`` raises is raised here.
+            TaskImageError: the function did not return in time.
         """
         future: Future[R] = Future()
         self._waiting.put((0, next(self._order), _Call(run, future)))
         try:
             return future.result(timeout=max(seconds, 0))
-        except futures.TimeoutError:  # Python 3.10 has two of that name
+        except futures.TimeoutError:  # Python 3.10 has two exceptions of that name
             future.cancel()
             raise TaskImageError("timeout", "the model did not answer in time") from None
 
@@ -74,7 +79,7 @@ class ModelThread(Generic[T]):
             self._run(batch)
 
     def _take(self, batch: list[T], *, block: bool) -> bool:
-        """Takes the next of what waits: a call is run at once, an item joins the batch."""
+        """Takes the next call or item: a call runs immediately, an item is added to the batch."""
         try:
             _, _, item = self._waiting.get(block=block)
         except queue.Empty:

@@ -1,4 +1,4 @@
-"""What requests call: one queue, one model thread, a cache and a deadline around the pipeline."""
+"""Predictions for tasks: a queue, one model thread, a cache and deadlines around the pipeline."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Request:
-    """What the images of one request have in common."""
+    """What the images of one request share."""
 
     plan: Plan
     serving: ServingModel
@@ -57,11 +57,11 @@ class _Request:
 
 
 class Predictor:
-    """Answers tasks with predictions. Threads share one; `start` starts its own threads.
+    """Answers tasks with predictions. Threads may share one; `start` starts its own threads.
 
-    Images are fetched and decoded side by side, run through the model by one thread (in batches on a GPU), and encoded
-    beside that. Work that is not done at a request's deadline continues, and its result is kept for the next time it is
-    asked for.
+    Images are fetched and decoded in parallel, run through the model by one thread (in batches on a GPU), and encoded in
+    further threads. Images that are not done at a request's deadline are still completed, and their results are cached for
+    the next request.
     """
 
     def __init__(self, settings: ServerSettings, registry: ModelRegistry, fetcher: Fetcher, metrics: Metrics) -> None:
@@ -70,7 +70,7 @@ class Predictor:
         batch_size = settings.batch_size or (8 if registry.own.model.device.type == "cuda" else 1)
         self.model_thread = ModelThread(self._run, batch_size=batch_size)
         self._max_pixels = settings.max_megapixels * 1_000_000
-        self._decoded = DecodeBudget(pixels=2 * self._max_pixels, images=2 * batch_size + 4)
+        self._decoded = DecodeBudget(max_pixels=2 * self._max_pixels, max_images=2 * batch_size + 4)
         self._pending: dict[tuple[Any, ...], _Job] = {}
         self._cache: LRUCache[tuple[Any, ...], ImageRegions] = LRUCache(
             settings.cache_megabytes * 1_000_000, getsizeof=lambda regions: len(regions.json) + 500
@@ -79,11 +79,11 @@ class Predictor:
         self._encoders = ThreadPoolExecutor(2, thread_name_prefix="encode")
 
     def __len__(self) -> int:
-        """Images that wait or are being worked on."""
+        """The number of images that wait or are being processed."""
         return len(self._pending)
 
     def start(self) -> None:
-        """Starts the threads; after a fork, never before."""
+        """Starts the threads; if the process forks, call it after the fork."""
         for index in range(self.settings.fetch_threads):
             threading.Thread(target=self._fetch_all, name=f"fetch-{index}", daemon=True).start()
         self.model_thread.start()
@@ -96,87 +96,87 @@ class Predictor:
         *,
         seconds: float | None = None,
     ) -> list[bytes]:
-        """A prediction for each task, as JSON; ``[]`` where there is none (yet).
+        """A prediction for each task, as JSON; ``[]`` for a task without one (yet).
 
         Args:
-            tasks: Label Studio's, with ``id`` and ``data``.
+            tasks: Label Studio's tasks, with ``id`` and ``data``.
             label_config: the project's.
-            project: its number, which tells apart projects whose tasks name images alike.
-            seconds: to wait at most; by default the deadline of the settings.
+            project: the project's number, which distinguishes equal paths of images in different projects.
+            seconds: time limit; by default the deadline in the settings.
 
         Raises:
             LabelConfigError: the label config cannot be read.
         """
-        end = time.monotonic() + (self.settings.deadline if seconds is None else seconds)
+        deadline = time.monotonic() + (self.settings.deadline if seconds is None else seconds)
         serving = self.registry.get(project)
         request = _Request(self.plan(label_config, serving), serving, project)
         submitted = self._submit(tasks, request)
-        wait([future for images in submitted for future in images], timeout=max(end - time.monotonic(), 0))
+        wait([future for images in submitted for future in images], timeout=max(deadline - time.monotonic(), 0))
         return [self._answer(images, request) for images in submitted]
 
     def plan(self, label_config: str, serving: ServingModel) -> Plan:
-        """What a label config asks of a model.
+        """The plan of a label config for a model.
 
         Raises:
-            LabelConfigError: it cannot be read.
+            LabelConfigError: the label config cannot be read.
         """
         return make_plan(label_config, serving.model.class_names, self.settings.confidence)
 
     def decode_now(self, data: bytes) -> torch.Tensor:
-        """The bytes of a clicked image as a tensor; it does not wait for those of bulk work.
+        """Decodes the image of a click (uint8 [3, H, W]) without waiting for the images of tasks.
 
         Raises:
-            TaskImageError: they are not an image, or too large a one.
+            TaskImageError: the bytes are not an image, or the image is too large.
         """
         pixel_count(data, self._max_pixels)
         return decode(data)
 
     def _submit(self, tasks: Sequence[Mapping[str, Any]], request: _Request) -> list[list[Future[ImageRegions]]]:
-        """For each task the futures of its images; new ones are put into the queue, as far as there is room."""
+        """For each task the futures of its images; new jobs are added to the queue as long as there is room."""
         new: list[_Job] = []
         submitted = [
             [future for image in request.plan.images for future in self._futures_of(task, image, request, new)]
             for task in tasks
         ]
         for job in new[self._waiting.put(new) :]:
-            self._fail(job, TaskImageError("queue_full", "the queue is full: ask again later"))
+            self._fail(job, TaskImageError("queue_full", "the queue is full: try again later"))
         return submitted
 
     def _futures_of(
         self, task: Mapping[str, Any], image: ImagePlan, request: _Request, new: list[_Job]
     ) -> list[Future[ImageRegions]]:
-        """The futures of a task's images in one image tag; jobs that none of them existed for are added to ``new``."""
+        """The futures of a task's images in one image tag; jobs that are neither cached nor pending go to ``new``."""
         task_id = task.get("id")
         task_id = task_id if isinstance(task_id, int) else None
         try:
             values = image_values(image.image, task["data"])
         except (KeyError, TypeError, AttributeError):
-            error = TaskImageError("task", f"its data has no field {image.image.field!r}")
+            error = TaskImageError("task", f"the task's data has no field {image.image.field!r}")
             self._log_failure(task_id, error)
             failed: Future[ImageRegions] = Future()
             failed.set_exception(error)
             return [failed]
-        result = []
+        image_futures = []
         for item_index, value in values:
-            name = image_key(value, request.project)
-            key = (name, request.serving.version, request.plan.key, image.image.name, item_index)
+            image_hash = image_key(value, request.project)
+            key = (image_hash, request.serving.version, request.plan.key, image.image.name, item_index)
             with self._lock:
-                known = self._cache.get(key)
+                cached = self._cache.get(key)
                 job = self._pending.get(key)
-                if known is None and job is None:
+                if cached is None and job is None:
                     job = self._pending[key] = _Job(key, value, task_id, image, item_index, request.serving)
                     new.append(job)
             future: Future[ImageRegions] = Future() if job is None else job.future
-            if job is None and known is not None:
-                future.set_result(known)
-            result.append(future)
-        return result
+            if job is None and cached is not None:
+                future.set_result(cached)
+            image_futures.append(future)
+        return image_futures
 
     def _answer(self, images: Sequence[Future[ImageRegions]], request: _Request) -> bytes:
-        """The answer of one task, from those of its images that are done.
+        """The prediction of one task as JSON, or ``[]`` if an image is not done or failed.
 
-        A prediction is complete or absent: with one image of several missing Label Studio would never ask for it again. A
-        label config that asks for nothing gets no prediction rather than an empty one.
+        A prediction is complete or absent: Label Studio would never request it again if one of several images was missing.
+        A label config without a tag to fill gets no prediction rather than an empty one.
         """
         if not all(future.done() for future in images):
             outcome = "later"
@@ -199,20 +199,20 @@ class Predictor:
                 self._decode(job, data)
             except TaskImageError as error:
                 self._fail(job, error)
-            except Exception as error:  # a thread that ends would never fetch again
+            except Exception as error:  # the thread must not end
                 self._fail(job, TaskImageError("image", f"unexpected: {summary(error)}"))
             else:
                 self.model_thread.put(job)
 
     def _decode(self, job: _Job, data: bytes) -> None:
-        """Decodes an image as soon as there is room for it."""
+        """Decodes an image as soon as the budget allows it."""
         job.pixels = pixel_count(data, self._max_pixels)
-        self._decoded.take(job.pixels)
+        self._decoded.acquire(job.pixels)
         try:
             with self.metrics.timed("read"):
                 job.image = decode(data)
         except BaseException:
-            self._decoded.give_back(job.pixels)
+            self._decoded.release(job.pixels)
             raise
 
     def _run(self, batch: Sequence[_Job]) -> None:
@@ -220,10 +220,10 @@ class Predictor:
         for job in batch:
             groups.setdefault((job.serving.version, job.plan.classes, job.plan.threshold, job.plan.masks), []).append(job)
         for jobs in groups.values():
-            self._run_alike(jobs)
+            self._run_group(jobs)
 
-    def _run_alike(self, jobs: Sequence[_Job]) -> None:
-        """Images with the same settings, together; one by one where that fails."""
+    def _run_group(self, jobs: Sequence[_Job]) -> None:
+        """Runs images with the same settings together; one by one if that fails."""
         images = [job.image for job in jobs if job.image is not None]
         results: Sequence[Instances | ImageError]
         try:
@@ -238,12 +238,12 @@ class Predictor:
         except Exception as error:
             if len(jobs) > 1:
                 for job in jobs:
-                    self._run_alike([job])
+                    self._run_group([job])
                 return
             results = [ImageError(f"the model failed: {summary(error)}")]
         for job, instances in zip(jobs, results):
             job.image = None
-            self._decoded.give_back(job.pixels)
+            self._decoded.release(job.pixels)
             if isinstance(instances, ImageError):
                 self._fail(job, TaskImageError("model", str(instances)))
             else:
@@ -252,16 +252,16 @@ class Predictor:
     def _encode(self, job: _Job, instances: Instances) -> None:
         try:
             with self.metrics.timed("encode"):
-                done = pipeline.encode(instances, job.plan, job.item_index)
+                regions = pipeline.encode(instances, job.plan, job.item_index)
         except Exception as error:
             self._fail(job, TaskImageError("model", f"unexpected: {summary(error)}"))
             return
-        self.metrics.regions.inc(len(done.scores))
+        self.metrics.regions.inc(len(regions.scores))
         with self._lock:
-            if len(done.json) < self._cache.maxsize // 4:
-                self._cache[job.key] = done
+            if len(regions.json) < self._cache.maxsize // 4:
+                self._cache[job.key] = regions
             self._pending.pop(job.key, None)
-        job.future.set_result(done)
+        job.future.set_result(regions)
 
     def _fail(self, job: _Job, error: TaskImageError) -> None:
         with self._lock:

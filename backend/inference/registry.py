@@ -1,4 +1,4 @@
-"""Which model answers which project."""
+"""Which model each project uses."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ from maskbridge.labelstudio.model_version import model_version
 log = logging.getLogger(__name__)
 
 MAX_LOADED = 3
-"""Trained models in memory, besides the server's own."""
+"""Maximum number of trained models in memory, besides the server's own."""
 
 
 @dataclass(frozen=True)
 class ServingModel:
-    """A model that answers, and the version that its predictions carry."""
+    """A loaded model, and the model version that its predictions carry."""
 
     model: MaskRCNN
     version: str
 
 
 def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
-    """Loads a model and runs it once, so that the first image does not wait.
+    """Loads a model and runs it once as a warm-up.
 
     Args:
-        settings: of the server; they name its own weights.
-        file: weights that were trained here, instead of the server's own.
+        settings: the server's; they name its own weights.
+        file: a weights file trained by this server, to load instead of its own weights.
 
     Raises:
-        WeightsError, SettingsError: it cannot be loaded.
+        WeightsError: the weights cannot be loaded.
+        SettingsError: a setting is invalid.
     """
     weights, builder = (settings.weights, settings.builder) if file is None else (str(file), None)
     model = MaskRCNN(weights, builder=builder, device=settings.device, autocast=settings.autocast, progress=False)
@@ -48,14 +49,14 @@ def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
 
 
 class ModelRegistry:
-    """The server's own model, and for projects that were trained on the version they use. Threads share one.
+    """The server's own model, and the trained versions of projects. Threads may share one.
 
-    A request asks once and keeps what it got: a swap is one assignment, between two requests.
+    A request calls `get` once and uses that model to its end, so a swap takes effect between requests.
 
     Args:
-        own: answers all other projects.
-        load_file: loads a version's file.
-        pinned: a version of a project that is used whatever was chosen before.
+        own: the server's own model, for all projects without a trained version.
+        load_file: loads the weights file of a version.
+        pinned: a version that its project uses instead of the version saved on disk.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ModelRegistry:
         self._requested: dict[int, str] = {}
 
     def get(self, project: int | None) -> ServingModel:
-        """The model of a project, loaded if need be; the server's own where it has none, or it cannot be loaded."""
+        """The model of a project, loaded if necessary; the server's own if the project has none or it cannot be loaded."""
         name = self.version_of(project)
         if project is None or name == self.own.version:
             return self.own
@@ -84,39 +85,39 @@ class ModelRegistry:
             file = next((version.file for version in versions.trained() if version.name == name), None)
             try:
                 if file is None:
-                    raise SettingsError(f"the file of version {name} is gone")
+                    raise SettingsError(f"the weights file of version {name} is missing")
                 self._loaded[name] = loaded = self._load_file(file)
             except MaskbridgeError as error:
-                log.error("project %s is answered by %s: %s", project, self.own.version, error)
+                log.error("project %s uses %s instead: %s", project, self.own.version, error)
                 for names in (self._requested, self._pinned, self._chosen):
                     names.pop(project, None)
                 return self.own
             return loaded
 
     def version_of(self, project: int | None) -> str:
-        """The version that answers a project, without loading it."""
+        """The version that a project uses, without loading it."""
         for names in (self._requested, self._pinned, self._chosen):
             if project is not None and project in names:
                 return names[project]
         return self.own.version
 
     def request(self, project: int | None, name: str | None) -> None:
-        """Uses the version that a project's extra parameters name; None for the best.
+        """Lets a project use the version that its extra parameters name; None for the best version.
 
         Raises:
-            SettingsError: there is no such version of this project.
+            SettingsError: the project has no such version.
         """
         if name is None:
             if project is not None:
                 self._requested.pop(project, None)
             return
-        known = self.versions(project)
-        if project is None or name not in known:
-            raise SettingsError(f"project {project} has no model version {name!r}: {nearest(name, known)}")
+        names = self.versions(project)
+        if project is None or name not in names:
+            raise SettingsError(f"project {project} has no model version {name!r}: {nearest(name, names)}")
         self._requested[project] = name
 
     def swap(self, project: int, serving: ServingModel) -> None:
-        """Lets a new version answer a project from its next request on, and keeps that for the next start."""
+        """Lets a project use a new version from its next request on, and saves the choice for the next start."""
         with self._lock:
             self._loaded[serving.version] = serving
         versions.choose(project, serving.version)
@@ -124,14 +125,14 @@ class ModelRegistry:
         self._pinned.pop(project, None)
 
     def versions(self, project: int | None) -> list[str]:
-        """The versions that a project can have: its trained ones, newest first, and the server's own."""
+        """The versions that a project can use: its trained ones, newest first, then the server's own."""
         trained = [version.name for version in versions.trained() if version.project == project]
         return list(dict.fromkeys([*trained, self.own.version]))
 
     def all_versions(self) -> list[str]:
-        """The versions of all projects, newest first, and the server's own."""
+        """The trained versions of all projects, newest first, then the server's own."""
         return list(dict.fromkeys([*(version.name for version in versions.trained()), self.own.version]))
 
     def used(self) -> set[str]:
-        """Versions that some project uses."""
+        """The versions in use by any project."""
         return {self.own.version, *self._chosen.values(), *self._pinned.values(), *self._requested.values()}

@@ -1,1 +1,1 @@
-"""Training runs on a project's annotations, and the versions they leave."""
+"""Training runs on a project's annotations, and the trained versions on disk."""

@@ -1,4 +1,4 @@
-"""Training on a project's annotations, in a process of its own, one at a time."""
+"""Training runs on a project's annotations, in a separate process, one at a time."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from maskbridge.backend.web.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-_BETWEEN_LINES = 10.0
-"""Seconds between two lines of progress in the log."""
+_LOG_INTERVAL = 10.0
+"""Seconds between two progress messages in the log."""
 
 
 class Trainer:
-    """Starts trainings, follows them, and swaps a better model in. Threads share one.
+    """Starts training runs, follows their progress, and swaps in the new model if it is better. Threads may share one.
 
-    A training that fails leaves the model that answers as it is.
+    After a training run that fails, the project's model stays in use.
     """
 
     def __init__(self, settings: ServerSettings, registry: ModelRegistry, metrics: Metrics) -> None:
         self.settings, self.registry, self.metrics = settings, registry, metrics
         self._lock = threading.Lock()
         self._running: subprocess.Popen[str] | None = None
-        self._said = ""
-        self._new: Counter[int] = Counter()
-        _remove_abandoned()
+        self._progress = ""
+        self._new_annotations: Counter[int] = Counter()
+        _remove_abandoned_runs()
         atexit.register(self.stop)
 
     def start(self, project: int | None) -> None:
-        """Starts a training on a project's annotations.
+        """Starts a training run on a project's annotations.
 
         Raises:
-            TrainingRefusedError: one is running, or what it needs is missing.
+            TrainingRefusedError: a training run is in progress, or the project's number, a token or a package is missing.
         """
         if project is None:
-            raise TrainingRefusedError("the request does not say a project's number")
+            raise TrainingRefusedError("the request has no project number")
         if self.settings.token() is None:
             raise TrainingRefusedError("training reads the project from Label Studio: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
         if missing := _missing_package():
             raise TrainingRefusedError(f"training needs the package {missing}: pip install 'maskbridge[train]'")
         with self._lock:
             if self._running is not None:
-                raise TrainingRefusedError(f"a training is running ({self._said}): ask again when it has ended")
-            self._said = f"project {project}: starting"
+                raise TrainingRefusedError(f"a training run is in progress ({self._progress}): try again when it has ended")
+            self._progress = f"project {project}: starting"
             target = versions.new_file(project)
             task = {
-                "settings": self.settings.in_clear(),
+                "settings": self.settings.with_secrets(),
                 "project": project,
                 "start": self._start_weights(project),
                 "out": str(training_runs() / target.stem),
@@ -75,22 +75,22 @@ class Trainer:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-        self._new.pop(project, None)
-        self.metrics.training.set(1)
-        log.info("training on project %s begins", project)
+        self._new_annotations.pop(project, None)
+        self.metrics.training_run.set(1)
+        log.info("training on project %s started", project)
         threading.Thread(target=self._follow, args=[self._running, project, task], name="training", daemon=True).start()
 
     def annotated(self, project: int) -> None:
-        """Counts a new annotation; starts a training where the settings say so and none is running."""
-        self._new[project] += 1
-        if 0 < self.settings.train_every <= self._new[project] and self._running is None:
+        """Counts a new annotation; starts a training run after ``train_every`` of them, unless one is in progress."""
+        self._new_annotations[project] += 1
+        if 0 < self.settings.train_every <= self._new_annotations[project] and self._running is None:
             try:
                 self.start(project)
             except TrainingRefusedError as error:
-                log.warning("no training on project %s: %s", project, error)
+                log.warning("no training run on project %s: %s", project, error)
 
     def stop(self) -> None:
-        """Ends the training that runs, if one does."""
+        """Ends the training run in progress, if there is one."""
         if (process := self._running) is not None:
             process.terminate()
 
@@ -106,28 +106,29 @@ class Trainer:
             assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 pipes, see start
             with process.stdin as pipe:
                 json.dump(task, pipe)
-            last = 0.0
+            last_logged = 0.0
             for line in process.stdout:
-                told = json.loads(line)
-                failure = told.get("error", failure)
-                done = told.get("done", done)
-                if "said" in told:
-                    self._said = f"project {project}: {told['said']}"
-                    self.metrics.training_part.set(told.get("part", 0))
-                    if told.get("keep") or time.monotonic() - last > _BETWEEN_LINES:
-                        log.info("training, %s", self._said)
-                        last = time.monotonic()
+                message = json.loads(line)
+                failure = message.get("error", failure)
+                done = message.get("done", done)
+                if "message" in message:
+                    self._progress = f"project {project}: {message['message']}"
+                    self.metrics.training_progress.set(message.get("progress", 0))
+                    if message.get("important") or time.monotonic() - last_logged > _LOG_INTERVAL:
+                        log.info("training, %s", self._progress)
+                        last_logged = time.monotonic()
             code = process.wait()
             if done and not failure:
                 self._use_if_better(project, Path(task["target"]), done)
             else:
                 raise MaskbridgeError(failure or f"its process ended with code {code}")
         except Exception as error:
-            self.metrics.trainings.labels("failed").inc()
-            log.error("training on project %s failed: %s; %s goes on", project, error, self.registry.version_of(project))
+            self.metrics.training_runs.labels("failed").inc()
+            version = self.registry.version_of(project)
+            log.error("training on project %s failed: %s; %s stays in use", project, error, version)
         finally:
-            shutil.rmtree(task["out"], ignore_errors=True)  # the next training has a folder of its own
-            self.metrics.training.set(0)
+            shutil.rmtree(task["out"], ignore_errors=True)  # each training run has its own folder
+            self.metrics.training_run.set(0)
             self._running = None
 
     def _use_if_better(self, project: int, file: Path, done: Mapping[str, Any]) -> None:
@@ -135,30 +136,34 @@ class Trainer:
         figures = f"mask mAP {before:.4f} before, {after:.4f} after"
         if after > before:
             self.registry.swap(project, load(self.settings, file))
-            self.metrics.trainings.labels("swapped").inc()
-            log.info("project %s is answered by %s from now on: %s", project, version, figures)
+            self.metrics.training_runs.labels("swapped").inc()
+            log.info("project %s now uses %s: %s", project, version, figures)
         else:
-            self.metrics.trainings.labels("kept").inc()
+            self.metrics.training_runs.labels("kept").inc()
             log.info(
-                "project %s keeps %s: %s is not better, %s", project, self.registry.version_of(project), version, figures
+                "project %s still uses %s: %s is not better, %s",
+                project,
+                self.registry.version_of(project),
+                version,
+                figures,
             )
         self.metrics.training_score.labels(str(project)).set(after)
-        for gone in versions.prune(
-            self.registry.used(), most=self.settings.keep_versions, megabytes=self.settings.keep_megabytes
+        for path in versions.prune(
+            self.registry.used(), max_versions=self.settings.keep_versions, max_megabytes=self.settings.keep_megabytes
         ):
-            log.info("deleted the old version %s", gone.name)
+            log.info("deleted the old version %s", path.name)
 
 
-def _remove_abandoned() -> None:
-    """Removes what trainings of servers that were killed left; a folder in which one runs is locked."""
+def _remove_abandoned_runs() -> None:
+    """Deletes the folders of training runs whose server was killed; the folder of a run in progress is locked."""
     if _missing_package():
         return
     from filelock import FileLock, Timeout
 
-    for left in training_runs().glob("label-studio-*"):
-        with contextlib.suppress(Timeout, OSError), FileLock(left / ".lock", timeout=0):
-            shutil.rmtree(left)
-            log.info("removed %s, which a training left that was killed", left.name)
+    for folder in training_runs().glob("label-studio-*"):
+        with contextlib.suppress(Timeout, OSError), FileLock(folder / ".lock", timeout=0):
+            shutil.rmtree(folder)
+            log.info("deleted %s, the folder of a training run that was killed", folder.name)
 
 
 def _missing_package() -> str | None:

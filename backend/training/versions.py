@@ -1,4 +1,4 @@
-"""The trained versions on disk: weights files, and which of them each project uses."""
+"""The trained versions on disk: weights files, and which version each project uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHOSEN = "label-studio.json"
 
 @dataclass(frozen=True)
 class Version:
-    """A trained version: the name that predictions carry, its project's number, its file, and its mask mAP."""
+    """A trained version: its name, which predictions carry; its project's number, its weights file, and its mask mAP."""
 
     name: str
     project: int
@@ -26,61 +26,67 @@ class Version:
 
 
 def new_file(project: int) -> Path:
-    """Where the weights of a new training of a project go."""
+    """The path of the weights file for a new training run on a project."""
     return weights_folder() / f"label-studio-{project}-{time.strftime('%Y%m%d-%H%M%S')}.safetensors"
 
 
 def trained() -> list[Version]:
     """All versions, newest first."""
-    found = []
+    versions = []
     for path in sorted(weights_folder().glob("label-studio-*.safetensors"), key=lambda path: path.name, reverse=True):
         if (version := version_of(path)) is not None:
-            found.append(version)
-    return found
+            versions.append(version)
+    return versions
 
 
 def version_of(path: Path) -> Version | None:
-    """What a weights file says of itself; None where it was not trained from a project."""
-    known = read_metadata(path)
+    """The version in the metadata of a weights file; None if it was not trained on a project."""
+    metadata = read_metadata(path)
     try:
-        return Version(known["model_version"], int(known["project"]), path, float(known["mask_mAP"]))
+        return Version(metadata["model_version"], int(metadata["project"]), path, float(metadata["mask_mAP"]))
     except (KeyError, TypeError, ValueError):
         return None
 
 
 def chosen() -> dict[int, str]:
-    """The version that each project uses, by its number, as the last swap left it."""
+    """The version that each project uses, by the project's number, as saved on disk; empty if nothing valid is saved."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        kept = json.loads((weights_folder() / CHOSEN).read_text(encoding="utf-8"))
-        return {int(project): str(name) for project, name in kept.items()}
+        names = json.loads((weights_folder() / CHOSEN).read_text(encoding="utf-8"))
+        return {int(project): str(name) for project, name in names.items()}
     return {}
 
 
 def choose(project: int, name: str) -> None:
-    """Notes which version a project uses, for the next start of the server."""
+    """Saves which version a project uses, for the next start of the server."""
     with atomic_write(weights_folder() / CHOSEN) as file:
         file.write_text(json.dumps(chosen() | {project: name}), encoding="utf-8")
 
 
-def prune(used: Collection[str], *, most: int, megabytes: int) -> list[Path]:
-    """Deletes old versions: of each project all but the newest ``most``, then the oldest of all until the disk size holds.
+def prune(used: Collection[str], *, max_versions: int, max_megabytes: int) -> list[Path]:
+    """Deletes old versions, except those in use.
 
-    Versions in ``used`` stay. Returns what was deleted.
+    Args:
+        used: names of versions that are not deleted.
+        max_versions: of each project, all but the newest ``max_versions`` are deleted.
+        max_megabytes: then the oldest versions of all projects are deleted until their files have at most this size.
+
+    Returns:
+        The paths of the deleted files.
     """
     counts: dict[int, int] = {}
-    kept: list[Version] = []
-    gone: list[Path] = []
+    remaining: list[Version] = []
+    deleted: list[Path] = []
     for version in trained():
         counts[version.project] = counts.get(version.project, 0) + 1
-        if counts[version.project] > most and version.name not in used:
-            gone.append(version.file)
+        if counts[version.project] > max_versions and version.name not in used:
+            deleted.append(version.file)
         else:
-            kept.append(version)
-    total = sum(version.file.stat().st_size for version in kept)
-    for version in reversed(kept):
-        if total > megabytes * 1_000_000 and version.name not in used:
+            remaining.append(version)
+    total = sum(version.file.stat().st_size for version in remaining)
+    for version in reversed(remaining):
+        if total > max_megabytes * 1_000_000 and version.name not in used:
             total -= version.file.stat().st_size
-            gone.append(version.file)
-    for file in gone:
+            deleted.append(version.file)
+    for file in deleted:
         file.unlink(missing_ok=True)
-    return gone
+    return deleted

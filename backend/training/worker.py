@@ -1,8 +1,12 @@
-"""The process that trains: a project's labels in, a weights file and two figures out.
+"""The process of a training run: reads a project's annotations, writes a weights file, and measures mask mAP.
 
-``python -m maskbridge.backend.training.worker``, started by `maskbridge.backend.training.trainer.Trainer`. It reads its task as
-JSON from standard input (settings hold tokens, which must not be in a command line), and says how far it is as JSON, a line
-each, on standard output.
+`maskbridge.backend.training.trainer.Trainer` starts it with ``python -m maskbridge.backend.training.worker``. It reads its
+task as JSON from standard input (settings hold tokens, which must not be in a command line), and writes messages as JSON,
+one per line, to standard output:
+
+- ``message``: text, with ``progress`` (0 to 1) during training, and ``important`` if it must be logged
+- ``done``: at the end, the new model version and the mask mAP before and after
+- ``error``: why the training run failed
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,16 +26,16 @@ if TYPE_CHECKING:
     from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset
 
 
-def run(task: Mapping[str, Any], say: Any) -> None:
-    """Trains as the task says.
+def run(task: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> None:
+    """Runs one training run.
 
     Args:
         task: ``settings`` of the server, ``project`` (its number), ``start`` (weights), ``out`` (a folder), ``target`` (the
             weights file to write).
-        say: told dicts with ``said``; at the end one with ``done``: the model version and mAP before and after.
+        send: called with each message.
 
     Raises:
-        MaskbridgeError: no label can be used, the training cannot go on, ….
+        MaskbridgeError: the project cannot be read, no label can be used, or training fails.
     """
     from maskbridge.adapter.datasets.labeled_dataset import usable
     from maskbridge.adapter.evaluation.measure import evaluate
@@ -50,36 +54,39 @@ def run(task: Mapping[str, Any], say: Any) -> None:
 
     settings = ServerSettings(**task["settings"])
     model = MaskRCNN(task["start"], builder=settings.builder, device=settings.device, progress=False)
-    found = read_project(
-        int(task["project"]), settings, on_image=lambda done, total: say({"said": f"image {done} of {total} fetched"})
+    labeled = read_project(
+        int(task["project"]), settings, on_image=lambda done, total: send({"message": f"image {done} of {total} fetched"})
     )
-    images = with_model_names(found, class_choices(model.class_names))
+    images = with_model_names(labeled, class_choices(model.class_names))
     if settings.training_segment_boxes:
-        images = run_to_end(with_masks(images, model), lambda done: say({"said": f"image {done} has masks for its boxes"}))
-    kept = usable(images, images.class_names)
-    for reason, count in kept.reasons().items():
-        say({"said": f"labels left out: {count} x {reason}", "keep": True})
-    part, validation = images.split(settings.training_validation)
-    if not validation.objects or not part.objects:  # too few to keep some away
-        part = validation = images
-        say({"said": f"{len(images)} images are too few to keep some to measure with: measured on all", "keep": True})
+        images = run_to_end(
+            with_masks(images, model), lambda done: send({"message": f"masks predicted for the boxes of image {done}"})
+        )
+    usable_images = usable(images, images.class_names)
+    for reason, count in usable_images.reasons().items():
+        send({"message": f"labels skipped: {count} x {reason}", "important": True})
+    training, validation = images.split(settings.training_validation)
+    if not validation.objects or not training.objects:  # too few images for a split
+        training = validation = images
+        text = f"{len(images)} images are too few for a validation split: the model is evaluated on all of them"
+        send({"message": text, "important": True})
 
-    say({"said": "measuring the model that is there"})
-    before = run_to_end(evaluate(model, validation, class_names=kept.class_names)).main.numbers["AP"]
+    send({"message": "evaluating the current model"})
+    before = run_to_end(evaluate(model, validation, class_names=usable_images.class_names)).main.numbers["AP"]
 
     def on_step(step: Step) -> None:
-        say({"said": str(step), "part": step.done / max(step.total, 1)})
+        send({"message": str(step), "progress": step.done / max(step.total, 1)})
 
     report = train(
         model,
-        part,
+        training,
         task["out"],
         TrainingSettings(
             epochs=settings.training_epochs,
             batch_size=settings.training_batch_size,
             learning_rate=settings.training_learning_rate,
         ),
-        class_names=kept.class_names,
+        class_names=usable_images.class_names,
         validation=validation,
         progress=False,
         on_step=on_step,
@@ -87,38 +94,38 @@ def run(task: Mapping[str, Any], say: Any) -> None:
     trained = MaskRCNN(replace(resolve(report.best), name=Path(task["target"]).name), device="cpu")
     after = float(report.history[report.best_epoch - 1]["mask_mAP"])
     version = model_version(trained)
-    facts = {"project": str(task["project"]), "model_version": version, "mask_mAP": f"{after:.4f}"}
-    trained.save(task["target"], extra=read_metadata(report.best) | facts)
-    say({"done": {"version": version, "before": before, "after": after}})
+    metadata = {"project": str(task["project"]), "model_version": version, "mask_mAP": f"{after:.4f}"}
+    trained.save(task["target"], extra=read_metadata(report.best) | metadata)
+    send({"done": {"version": version, "before": before, "after": after}})
 
 
 def with_model_names(images: LabeledDataset, classes: list[str]) -> LabeledDataset:
-    """Labeled images whose labels are called as the model calls what they mean, so that it keeps what it knows.
+    """Renames labels to the model's class names where they differ only in case, such as "Person" to "person".
 
-    Only a label that is a class in other letters is renamed: "Person" to "person".
+    Training then starts from the weights that the model has for these classes.
     """
     folded = {name.casefold(): name for name in classes}
-    known = [folded.get(name.casefold(), name) for name in images.class_names]
-    names = tuple(known) if len(set(known)) == len(known) else images.class_names
-    kept = tuple(replace(image, class_names=names) for image in images)
-    return replace(images, images=kept, class_names=names)
+    renamed = [folded.get(name.casefold(), name) for name in images.class_names]
+    names = tuple(renamed) if len(set(renamed)) == len(renamed) else images.class_names
+    labeled_images = tuple(replace(image, class_names=names) for image in images)
+    return replace(images, images=labeled_images, class_names=names)
 
 
 def main() -> None:
-    """Reads the task and runs it; what goes wrong is a line with ``error``."""
+    """Reads the task and runs it; an exception is sent as a message with ``error``."""
     task = json.load(sys.stdin)
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print goes to the log
 
-    def say(what: Mapping[str, Any]) -> None:
-        out.write(json.dumps(what) + "\n")
+    def send(message: Mapping[str, Any]) -> None:
+        out.write(json.dumps(message) + "\n")
 
     try:
-        run(task, say)
+        run(task, send)
     except BrokenPipeError:
-        sys.exit(1)  # the server is gone
+        sys.exit(1)  # the server has ended
     except Exception as error:
-        say({"error": str(error) if isinstance(error, MaskbridgeError) else summary(error)})
+        send({"error": str(error) if isinstance(error, MaskbridgeError) else summary(error)})
         sys.exit(1)
 
 

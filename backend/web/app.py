@@ -1,4 +1,4 @@
-"""The server's routes: Label Studio's protocol for machine-learning backends, as version 1.23 speaks it."""
+"""The server's routes: the protocol of Label Studio 1.23 for machine-learning backends."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SETUP_WAIT = 2.0
-"""Seconds: Label Studio waits 3 for ``/setup``."""
+"""Seconds: Label Studio waits 3 seconds for ``/setup``."""
 _ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/train", "/webhook", "/versions", "/metrics")
 
 
 def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Service]) -> Flask:
-    """The Flask app: answers at once, with predictions when ``loading`` is done."""
+    """The Flask app. It answers immediately, with predictions once ``loading`` is done."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_megabytes * 1_000_000
     free = threading.BoundedSemaphore(settings.requests_at_once)
 
     @app.before_request
     def check() -> Response | None:
-        g.began = time.perf_counter()
+        g.started_at = time.perf_counter()
         if settings.basic_auth_user is None or request.path == "/health" or _is_allowed(settings):
             return None
-        answer = jsonify(error="the backend wants the user and password of its basic auth")
+        answer = jsonify(error="the backend requires the user and password of its basic auth")
         answer.status_code, answer.headers["WWW-Authenticate"] = 401, 'Basic realm="maskbridge"'
         return answer
 
@@ -52,8 +52,8 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
     def count(response: Response) -> Response:
         endpoint = request.path if request.path in _ENDPOINTS else "other"
         metrics.requests.labels(endpoint, str(response.status_code)).inc()
-        if endpoint == "/predict" and "began" in g:
-            metrics.seconds.labels("request").observe(time.perf_counter() - g.began)
+        if endpoint == "/predict" and "started_at" in g:
+            metrics.seconds.labels("request").observe(time.perf_counter() - g.started_at)
         return response
 
     @app.get("/health")
@@ -87,15 +87,13 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
     @app.post("/predict")
     def predict() -> Response:
         payload = read_predict(_body())
-        tasks, end = payload.tasks, time.monotonic() + settings.deadline
+        tasks, deadline = payload.tasks, time.monotonic() + settings.deadline
         if payload.context is not None and tasks:
             service = loading.get(settings.deadline)
             return _results([_click(service, metrics, task, payload) for task in tasks])
         if not free.acquire(blocking=False):
             metrics.tasks.labels("queue_full").inc(len(tasks))
-            log.warning(
-                "%d tasks are answered empty: %d requests are being worked on", len(tasks), settings.requests_at_once
-            )
+            log.warning("%d tasks got an empty answer: %d requests are in progress", len(tasks), settings.requests_at_once)
             parse(payload.label_config)
             return _results([b"[]"] * len(tasks))
         try:
@@ -103,8 +101,8 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
             if service is None:
                 metrics.tasks.labels("later").inc(len(tasks))
                 return _results([b"[]"] * len(tasks))
-            left = end - time.monotonic()
-            return _results(service.predictor.predict(tasks, payload.label_config, payload.project, seconds=left))
+            remaining = deadline - time.monotonic()
+            return _results(service.predictor.predict(tasks, payload.label_config, payload.project, seconds=remaining))
         finally:
             free.release()
 
@@ -121,7 +119,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
 
     @app.post("/train")
     def train() -> tuple[Response, int]:
-        return start_training(read_webhook(_body()).project)  # what Label Studio asks without webhooks
+        return start_training(read_webhook(_body()).project)  # Label Studio calls it if it has no webhook
 
     def start_training(project: int | None) -> tuple[Response, int]:
         service = loading.get(_SETUP_WAIT)
@@ -149,7 +147,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
         limit = f"{settings.max_request_megabytes} MB (MASKBRIDGE_MAX_REQUEST_MEGABYTES)"
-        return jsonify(error=f"the request is larger than {limit}: ask for fewer tasks at once"), 413
+        return jsonify(error=f"the request is larger than {limit}: send fewer tasks in one request"), 413
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> tuple[Response, int]:
@@ -158,7 +156,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> tuple[Response, int]:
         log.error("%s: unexpected: %s", request.path, summary(error))
-        return jsonify(error="something unexpected happened; the log says what and where"), 500
+        return jsonify(error="unexpected error; see the server's log"), 500
 
     return app
 
@@ -177,7 +175,7 @@ def _click(service: Service | None, metrics: Metrics, task: Mapping[str, Any], p
         return service.interactive.answer(task, payload.context or {}, payload.label_config, payload.project)
     except TaskImageError as error:
         metrics.failures.labels(error.kind).inc()
-        log.warning("a click in task %s: %s", task.get("id"), error)
+        log.warning("click in task %s: %s", task.get("id"), error)
         return b'{"result": [], "score": 0.0}'
 
 
@@ -191,11 +189,11 @@ def _not_ready(loading: Loading[Service]) -> tuple[Response, int]:
 
 
 def _is_allowed(settings: ServerSettings) -> bool:
-    """Whether the request carries the basic auth that is set; both parts are compared in constant time."""
+    """Whether the request has the right user and password for basic auth; they are compared in constant time."""
     scheme, _, code = request.headers.get("Authorization", "").partition(" ")
     try:
-        given = base64.b64decode(code, validate=True) if scheme.lower() == "basic" else b""
+        credentials = base64.b64decode(code, validate=True) if scheme.lower() == "basic" else b""
     except ValueError:
-        given = b""
+        credentials = b""
     password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else ""
-    return hmac.compare_digest(given, f"{settings.basic_auth_user}:{password}".encode())
+    return hmac.compare_digest(credentials, f"{settings.basic_auth_user}:{password}".encode())

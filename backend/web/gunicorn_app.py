@@ -25,16 +25,16 @@ GRACE = 15
 
 
 class GunicornApp(BaseApplication):
-    """Serves what ``make_app`` makes; it is called in the worker, after the fork."""
+    """Serves the app that ``make_app`` returns; it is called in the worker, after the fork."""
 
     def __init__(self, settings: ServerSettings, make_app: Callable[[], Flask]) -> None:
         self._settings, self._make_app = settings, make_app
         super().__init__()
 
     def load_config(self) -> None:
-        known = {setting.name for setting in KNOWN_SETTINGS}
+        names = {setting.name for setting in KNOWN_SETTINGS}
         for name, value in _options(self._settings).items():
-            if name in known:  # control_socket_disable came with a later version
+            if name in names:  # control_socket_disable came with a later version
                 self.cfg.set(name, value)
 
     def load(self) -> Flask:
@@ -78,7 +78,7 @@ def _options(settings: ServerSettings) -> dict[str, Any]:
 
 
 def _leave(server: Any, worker: Any) -> None:
-    """Ends a worker at once when it is done: torch's threads do not let an interpreter end in peace."""
+    """Ends a worker immediately when it is done: torch's threads do not let an interpreter end in peace."""
     if os.getpid() == worker.pid:
         logging.shutdown()
         os._exit(0)

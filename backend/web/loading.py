@@ -1,4 +1,4 @@
-"""Something slow, made in the background while the server answers already."""
+"""Loads something slow in the background, while the server already answers requests."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 class Loading(Generic[T]):
-    """Makes one thing in a thread of its own; whoever needs it waits for it.
+    """Calls a function in a thread of its own; other threads can wait for its result.
 
     Args:
-        make: makes it; what it raises is the failure.
+        make: the function; if it raises, loading has failed.
 
     Attributes:
-        failure: why it could not be made, None while it can.
+        failure: why loading failed; None if it did not (yet).
 
     Example:
         >>> loading = Loading(lambda: 42)
@@ -35,21 +35,21 @@ class Loading(Generic[T]):
     def __init__(self, make: Callable[[], T]) -> None:
         self.failure: str | None = None
         self._make = make
-        self._found: T | None = None
+        self._result: T | None = None
         self._done = threading.Event()
 
     def start(self, on_failure: Callable[[str], None] = lambda reason: None) -> None:
-        """Begins; ``on_failure`` is told the reason, if it comes to that."""
+        """Starts the thread; ``on_failure`` is called with the reason if loading fails."""
         threading.Thread(target=self._run, args=[on_failure], name="loading", daemon=True).start()
 
     def get(self, seconds: float = 0) -> T | None:
-        """The thing, waiting so long for it; None where it is not there by then."""
+        """The result; None if it is not available after this time."""
         self._done.wait(max(seconds, 0))
-        return self._found
+        return self._result
 
     def _run(self, on_failure: Callable[[str], None]) -> None:
         try:
-            self._found = self._make()
+            self._result = self._make()
         except Exception as error:
             self.failure = str(error) if isinstance(error, MaskbridgeError) else summary(error)
             log.error("loading failed: %s", self.failure)

@@ -1,4 +1,4 @@
-"""The bodies of Label Studio's requests, read once: checked, and project numbers as int."""
+"""The bodies of Label Studio's requests, checked, with project numbers as int."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 
 
 class PayloadError(Exception):
-    """A request's body is not one of Label Studio's protocol."""
+    """A request's body does not follow Label Studio's protocol."""
 
 
 @dataclass(frozen=True)
 class SetupPayload:
-    """What ``/setup`` brings: the project, its label config (None where it is missing), and the version that the
-    backend's extra parameters name (None for the best)."""
+    """The body of ``/setup``.
+
+    Attributes:
+        project: the project's number, or None.
+        label_config: the project's label config, or None.
+        model_version: the version that the extra parameters request; None for the best one.
+    """
 
     project: int | None
     label_config: str | None
@@ -24,7 +29,14 @@ class SetupPayload:
 
 @dataclass(frozen=True)
 class PredictPayload:
-    """What ``/predict`` brings: the project, its tasks and label config, and what a person drew with a smart tool."""
+    """The body of ``/predict``.
+
+    Attributes:
+        project: the project's number, or None.
+        tasks: Label Studio's tasks.
+        label_config: the project's label config.
+        context: what an annotator drew with a smart tool, or None.
+    """
 
     project: int | None
     tasks: list[Mapping[str, Any]]
@@ -34,17 +46,17 @@ class PredictPayload:
 
 @dataclass(frozen=True)
 class WebhookPayload:
-    """What a webhook brings: its action and the project."""
+    """The body of ``/webhook`` and ``/train``: the action and the project's number, or None."""
 
     action: str | None
     project: int | None
 
 
 def read_setup(body: object) -> SetupPayload:
-    """The body of ``/setup``.
+    """Reads the body of ``/setup``.
 
     Raises:
-        PayloadError: it is malformed.
+        PayloadError: the body is malformed.
     """
     body = _object(body)
     label_config = body.get("schema")
@@ -56,10 +68,10 @@ def read_setup(body: object) -> SetupPayload:
 
 
 def read_predict(body: object) -> PredictPayload:
-    """The body of ``/predict``.
+    """Reads the body of ``/predict``.
 
     Raises:
-        PayloadError: it is malformed.
+        PayloadError: the body is malformed.
     """
     body = _object(body)
     tasks, label_config, params = body.get("tasks"), body.get("label_config"), body.get("params")
@@ -78,10 +90,10 @@ def read_predict(body: object) -> PredictPayload:
 
 
 def read_webhook(body: object) -> WebhookPayload:
-    """The body of ``/webhook`` and of ``/train``.
+    """Reads the body of ``/webhook`` or ``/train``.
 
     Raises:
-        PayloadError: it is malformed.
+        PayloadError: the body is malformed.
     """
     body = _object(body)
     action = body.get("action")
@@ -89,14 +101,14 @@ def read_webhook(body: object) -> WebhookPayload:
 
 
 def project_number(project: object) -> int | None:
-    """A project's number, from its id, a webhook's description of it, or ``/predict``'s text; None where there is none.
+    """A project's number, from its id, from a webhook's project object, or from the text of ``/predict``; None if missing.
 
     Example:
         >>> project_number(12), project_number({"id": 12}), project_number("12.1764000000"), project_number("")
         (12, 12, 12, None)
     """
-    found = project.get("id") if isinstance(project, Mapping) else project
-    number = str(found).partition(".")[0]  # "12.1764000000": the number and the time of its making
+    value = project.get("id") if isinstance(project, Mapping) else project
+    number = str(value).partition(".")[0]  # "12.1764000000": the number and the time of creation
     return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
 
 
@@ -107,7 +119,7 @@ def _object(body: object) -> Mapping[str, Any]:
 
 
 def _requested_version(params: object) -> str | None:
-    """``{"model_version": "…"}``, as JSON or decoded already."""
+    """The model version in ``{"model_version": "…"}``, which is JSON text or already decoded; None if missing."""
     if isinstance(params, str):
         try:
             params = json.loads(params) if params.strip() else None

@@ -11,7 +11,7 @@ from ctypes import c_char
 from typing import TYPE_CHECKING, Any
 
 from maskbridge.adapter.errors import MaskbridgeError
-from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.settings import ServerSettings, unknown_variables
 from maskbridge.backend.web import logging_setup
 from maskbridge.backend.web.loading import Loading
 from maskbridge.backend.web.metrics import Metrics
@@ -27,27 +27,34 @@ log = logging.getLogger(__name__)
 
 
 class ServeError(MaskbridgeError):
-    """The server ended because it cannot do its work."""
+    """The server ended because it cannot be started or the model cannot be loaded."""
 
 
 def secrets_of(settings: ServerSettings) -> list[str]:
-    """What must not be in any log line."""
+    """The values that must not appear in the log."""
     password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else None
     return [secret for secret in (settings.token(), password) if secret]
 
 
+def start_logging(settings: ServerSettings) -> None:
+    """Configures the log, and warns about ``MASKBRIDGE_*`` variables in the environment that are not settings."""
+    logging_setup.configure(settings.log_level, secrets_of(settings))
+    for message in unknown_variables(os.environ):
+        log.warning("%s", message)
+
+
 def serve(settings: ServerSettings) -> None:
-    """Serves until SIGTERM or Ctrl-C; what was accepted is answered first.
+    """Serves until SIGTERM or Ctrl-C; requests that were accepted before are still answered.
 
     Raises:
-        SettingsError: a setting is malformed.
-        ServeError: the address is taken, or the model cannot be loaded.
+        SettingsError: a setting is invalid.
+        ServeError: the address is in use, or the model cannot be loaded.
     """
     from maskbridge.backend.web.gunicorn_app import GunicornApp
 
-    LabelStudio(settings.label_studio_url), AddressFilter(settings.hosts())  # malformed ones are told before the start
-    logging_setup.configure(settings.log_level, secrets_of(settings))
-    for name, value in settings.shown().items():
+    LabelStudio(settings.label_studio_url), AddressFilter(settings.hosts())  # raises before the start if one is invalid
+    start_logging(settings)
+    for name, value in settings.loggable().items():
         log.info("setting %s = %s", name, value)
     failure = multiprocessing.get_context("fork").Array(c_char, 1000)
     server = os.getpid()
@@ -61,12 +68,12 @@ def serve(settings: ServerSettings) -> None:
             raise ServeError(failure.value.decode(errors="replace")) from None
         if end.code:
             raise ServeError(
-                f"the server could not run on {settings.host}:{settings.port}; the lines above say why"
+                f"the server could not run on {settings.host}:{settings.port}; see the log above for the reason"
             ) from None
 
 
 def start_app(settings: ServerSettings, *, on_failure: Callable[[str], None] = lambda reason: None) -> Flask:
-    """The app, answering at once; the model is loaded in the background."""
+    """The app, which answers immediately; the model is loaded in the background."""
     from maskbridge.backend.web.app import make_app
 
     metrics = Metrics()
@@ -82,7 +89,7 @@ def start_app(settings: ServerSettings, *, on_failure: Callable[[str], None] = l
 
 
 def _app_in_worker(settings: ServerSettings, failure: Any) -> Flask:
-    """Called after the fork: here the threads begin. Whatever goes wrong ends the server, not only this process."""
+    """Called after the fork, to start the threads here. A failure ends the server, not only this process."""
     from flask import Flask
 
     def stop(reason: str) -> None:

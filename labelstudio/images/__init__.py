@@ -1,1 +1,1 @@
-"""The images of tasks: fetched within limits, decoded within limits."""
+"""The images of tasks: fetching and decoding, both with limits."""

@@ -1,4 +1,4 @@
-"""Which addresses images may be fetched from: public ones, and those that the operator lists."""
+"""Which addresses images may be fetched from: public ones, and those that the server's settings list."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The addresses of a host, as the system's resolver gives them.
+    """The addresses of a host, from the system's resolver.
 
     Raises:
-        TaskImageError: it has none.
+        TaskImageError: the host cannot be resolved.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise TaskImageError("connection", f"the host {host} is not known") from None
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        raise TaskImageError("connection", f"the host {host} cannot be resolved") from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 @dataclass(frozen=True)
 class AddressFilter:
-    """Turns a host into addresses that may be connected to.
+    """Resolves a host to addresses that may be connected to.
 
-    The answer of one resolution is both checked and connected to, so a name that answers otherwise a moment later gains
-    nothing.
+    A host is resolved once, and the addresses that are checked are the ones that are connected to: a DNS answer that
+    changes in between has no effect.
 
     Attributes:
-        allowed_hosts: names, addresses or networks (``10.1.0.0/16``) that are allowed though they are not public.
-        resolver: from (host, port) to addresses.
+        allowed_hosts: names, addresses or networks (``10.1.0.0/16``) that are allowed although they are not public.
+        resolver: returns the addresses of (host, port).
     """
 
     allowed_hosts: Sequence[str] = ()
@@ -67,15 +67,15 @@ class AddressFilter:
         Raises:
             TaskImageError: the host has no address, or one that is neither public nor listed.
         """
-        found = list(self.resolver(host, port))
-        refused = [text for text in found if not self._allows(host, text)]
-        if refused or not found:
+        addresses = list(self.resolver(host, port))
+        refused = [text for text in addresses if not self._allows(host, text)]
+        if refused or not addresses:
             raise TaskImageError(
                 "address",
                 f"the host {host} is at {', '.join(refused) or 'no address'}, which is not public: images are fetched from "
                 "there only if MASKBRIDGE_ALLOWED_HOSTS lists it",
             )
-        return found
+        return addresses
 
     def _allows(self, host: str, text: str) -> bool:
         if host.lower().rstrip(".") in self._names:
@@ -86,17 +86,17 @@ class AddressFilter:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is on the public internet: also what an IPv6 address wraps must be.
+    """Whether an address is on the public internet. An IPv4 address embedded in an IPv6 address must be public too.
 
     Example:
         >>> [is_public(ipaddress.ip_address(text)) for text in ("93.184.215.14", "169.254.169.254", "::ffff:127.0.0.1")]
         [True, False, False]
     """
     if isinstance(address, ipaddress.IPv6Address):
-        wrapped = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
+        embedded = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if address in _NAT64 or address.packed[:12] == bytes(12):
-            wrapped.append(ipaddress.IPv4Address(address.packed[12:]))
-        if any(inner is not None and not is_public(inner) for inner in wrapped):
+            embedded.append(ipaddress.IPv4Address(address.packed[12:]))
+        if any(inner is not None and not is_public(inner) for inner in embedded):
             return False
         if address.ipv4_mapped is not None:
             return True

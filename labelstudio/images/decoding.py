@@ -1,4 +1,4 @@
-"""The bytes of an image to a tensor, its size checked before it is decoded."""
+"""Decodes the bytes of an image to a tensor; the number of pixels is checked before."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from maskbridge.labelstudio.errors import TaskImageError
 
 
 def pixel_count(data: bytes, limit: int) -> int:
-    """How many pixels an image's header says; 0 where it cannot be read.
+    """The number of pixels according to an image's header; 0 if the header cannot be read.
 
     Raises:
-        TaskImageError: more than ``limit``.
+        TaskImageError: the image has more than ``limit`` pixels.
     """
     try:
         with Image.open(io.BytesIO(data), formats=images.formats()) as header:
             pixels = header.width * header.height
-    except Exception:  # what is wrong with it is for `decode` to say
+    except Exception:  # `decode` reports what is wrong
         return 0
     if pixels > limit:
         raise TaskImageError("too_large", f"{pixels:,} pixels, more than the {limit:,} allowed")
@@ -28,10 +28,13 @@ def pixel_count(data: bytes, limit: int) -> int:
 
 
 def decode(data: bytes) -> torch.Tensor:
-    """The image as `maskbridge.adapter.images.read` gives it.
+    """Decodes an image with `maskbridge.adapter.images.read`.
+
+    Returns:
+        uint8 [3, H, W] on the CPU, in RGB.
 
     Raises:
-        TaskImageError: it is not an image.
+        TaskImageError: the bytes are not an image.
     """
     try:
         return images.read(data)

@@ -1,4 +1,4 @@
-"""From what a task says of an image to its bytes: nothing on trust, all within limits."""
+"""Fetches the images of tasks: every address is checked, and every request has limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urljoin, urlsplit
 
 import httpcore
 
-from maskbridge.labelstudio.client import LabelStudio, has_dots, is_cloud, shown
+from maskbridge.labelstudio.client import LabelStudio, has_path_traversal, is_cloud, loggable
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.images.address_filter import AddressFilter, resolve
 from maskbridge.labelstudio.images.transport import pool, time_limit
@@ -20,14 +20,14 @@ from maskbridge.labelstudio.settings import LabelStudioSettings
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
-"""Answers after which trying again may help."""
-_MOST_REDIRECTS = 5
+"""HTTP status codes after which a retry may help."""
+_MAX_REDIRECTS = 5
 _SAFE = "%/:=&?~+!$,;'@()*[]"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of fetching one image: seconds to connect, to wait for bytes, and in all; bytes; and tries."""
+    """Limits of fetching one image: seconds to connect, to wait for data, and in total; bytes; and number of tries."""
 
     connect: float = 5.0
     read: float = 10.0
@@ -37,7 +37,7 @@ class Limits:
 
 
 def make_fetcher(settings: LabelStudioSettings, label_studio: LabelStudio, *, connections: int | None = None) -> Fetcher:
-    """The fetcher that the settings describe; by default with a connection for each of its threads."""
+    """A fetcher with the limits of the settings; by default with one connection for each fetch thread."""
     return Fetcher(
         label_studio,
         AddressFilter(settings.hosts()),
@@ -47,14 +47,14 @@ def make_fetcher(settings: LabelStudioSettings, label_studio: LabelStudio, *, co
 
 
 class Fetcher:
-    """Fetches the images of tasks. Threads share one.
+    """Fetches the images of tasks. Threads may share one.
 
     Args:
-        label_studio: for uploads, its local files and cloud URIs. The token goes to its own host only, and there
-            only for paths that hold images; after a redirect to another host it is not sent any more.
-        address_filter: which hosts, besides Label Studio's own, may be asked.
-        limits: of an image.
-        connections: most at once.
+        label_studio: serves uploads, its local files and cloud URIs. The token is sent to its own host only, and only for
+            paths at which it keeps images; after a redirect to another host the token is not sent again.
+        address_filter: which other hosts images may be fetched from.
+        limits: of one image.
+        connections: maximum number of open connections, to Label Studio and to other hosts each.
     """
 
     def __init__(
@@ -69,26 +69,26 @@ class Fetcher:
         """The bytes of an image.
 
         Args:
-            value: what the task's data says: an http(s) or data URL, a path of Label Studio's, a cloud URI. A local path is
-                never opened.
-            task_id: needed for cloud URIs.
+            value: from the task's data: an http(s) or data URL, a path on Label Studio's host, or a cloud URI. Local files
+                are never opened.
+            task_id: the task's id, needed for cloud URIs.
 
         Raises:
-            TaskImageError: the image cannot be had, or may not be asked for.
+            TaskImageError: the image cannot be fetched, or its address is not allowed.
         """
         if not isinstance(value, str) or not value.strip():
             raise TaskImageError("task", f"the task's data has {_short(value)} where an image's address is expected")
         value = value.strip()
         if value[:5].lower() == "data:":
-            return self._data(value)
-        url = self._locate(value, task_id)
+            return self._decode_data_url(value)
+        url = self._absolute_url(value, task_id)
         with time_limit(self._limits.total):
             return self._get(url)
 
-    def _locate(self, value: str, task_id: int | None) -> str:
+    def _absolute_url(self, value: str, task_id: int | None) -> str:
         if is_cloud(value):
             if task_id is None:
-                raise TaskImageError("task", f"{shown(value)} cannot be resolved without the task's id")
+                raise TaskImageError("task", f"{loggable(value)} cannot be resolved without the task's id")
             return self._label_studio.cloud_url(value, task_id)
         parts = _split(value)
         if parts.scheme in ("http", "https") and parts.hostname:
@@ -96,10 +96,10 @@ class Fetcher:
         if value.startswith("/") and not parts.scheme and not parts.netloc:
             return self._label_studio.image_url(value)
         raise TaskImageError(
-            "address", f"{shown(value)} is neither an http(s) or data URL nor an image that Label Studio keeps"
+            "address", f"{loggable(value)} is neither an http(s) or data URL nor an image that Label Studio keeps"
         )
 
-    def _data(self, url: str) -> bytes:
+    def _decode_data_url(self, url: str) -> bytes:
         head, separator, body = url.partition(",")
         if not separator or len(body) > self._limits.size * 4 // 3 + 4:
             raise TaskImageError("too_large" if separator else "task", "the data URL is malformed or too long")
@@ -111,45 +111,45 @@ class Fetcher:
             raise TaskImageError("image", "the data URL is not base64") from None
 
     def _get(self, url: str) -> bytes:
-        """Follows redirects by hand: each hop is checked, and trust in Label Studio's host ends at the first other."""
+        """Follows redirects itself, to check each address; after one to another host the token is not sent again."""
         trusted = True
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             parts = _split(url)
             if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise TaskImageError("address", f"{shown(url)} is not an http(s) address")
+                raise TaskImageError("address", f"{loggable(url)} is not an http(s) address")
             trusted = trusted and self._label_studio.owns(parts)
             if trusted:
                 url = self._label_studio.image_url(url)
-            elif has_dots(parts.path):
-                raise TaskImageError("address", f"{shown(url)} climbs in its path")
-            found, place = self._try(url, trusted)
-            if place is None:
-                return found
-            url = _joined(url, place)
-        raise TaskImageError("http", f"{shown(url)}: more than {_MOST_REDIRECTS} redirects")
+            elif has_path_traversal(parts.path):
+                raise TaskImageError("address", f"{loggable(url)} has '..' or a backslash in its path")
+            body, location = self._get_with_retries(url, trusted)
+            if location is None:
+                return body
+            url = _joined(url, location)
+        raise TaskImageError("http", f"{loggable(url)}: more than {_MAX_REDIRECTS} redirects")
 
-    def _try(self, url: str, trusted: bool) -> tuple[bytes, str | None]:
+    def _get_with_retries(self, url: str, trusted: bool) -> tuple[bytes, str | None]:
         for attempt in range(self._limits.tries):
             last = attempt == self._limits.tries - 1
             try:
-                return self._ask(url, trusted)
+                return self._request(url, trusted)
             except _RetryableError as error:
                 if last:
-                    raise TaskImageError(error.kind, f"{shown(url)}: {error} ({self._limits.tries} tries)") from None
+                    raise TaskImageError(error.kind, f"{loggable(url)}: {error} ({self._limits.tries} tries)") from None
             except httpcore.TimeoutException:
-                raise TaskImageError("timeout", f"{shown(url)}: no answer in time") from None
+                raise TaskImageError("timeout", f"{loggable(url)}: no answer in time") from None
             except (httpcore.NetworkError, httpcore.ProtocolError) as error:
                 if last:
-                    reason = f"{type(error).__name__}: {str(error) or 'the connection broke'}"
-                    raise TaskImageError("connection", f"{shown(url)}: {reason}") from None
+                    reason = f"{type(error).__name__}: {str(error) or 'the connection was closed'}"
+                    raise TaskImageError("connection", f"{loggable(url)}: {reason}") from None
             except (httpcore.UnsupportedProtocol, ValueError, UnicodeError):
-                raise TaskImageError("address", f"{shown(url)} is not an address that can be asked") from None
+                raise TaskImageError("address", f"{loggable(url)} is not an address that can be requested") from None
             time.sleep(0.2 * 2**attempt * (1 + random.random()))  # noqa: S311 (spreads the tries; no secret)
         raise AssertionError("unreachable")
 
-    def _ask(self, url: str, trusted: bool) -> tuple[bytes, str | None]:
-        """One request: (body, None) or (b"", where it redirects to)."""
-        # Not compressed: an image is already, and what unpacks to a thousand times its size is not even looked at.
+    def _request(self, url: str, trusted: bool) -> tuple[bytes, str | None]:
+        """One request: (body, None), or (b"", location) if it redirects."""
+        # No compression: images are compressed already, and a compressed body could expand to a thousand times its size.
         headers = {"User-Agent": "maskbridge", "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
         headers |= self._label_studio.authorization() if trusted else {}
         limits = {"connect": self._limits.connect, "read": self._limits.read, "write": self._limits.read, "pool": 10.0}
@@ -157,32 +157,35 @@ class Fetcher:
         headers = {"Host": _host(target), **headers}
         connections = self._own if trusted else self._foreign
         with connections.stream("GET", target, headers=list(headers.items()), extensions={"timeout": limits}) as response:
-            found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-            if response.status in _REDIRECTS and "location" in found:
-                self._check_login(found["location"], trusted)
-                return b"", found["location"]
-            self._check(response.status, found, url, trusted)
-            return self._body(response, found, url), None
+            received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+            if response.status in _REDIRECTS and "location" in received:
+                self._check_login(received["location"], trusted)
+                return b"", received["location"]
+            self._check(response.status, received, url, trusted)
+            return self._body(response, received, url), None
 
     def _check(self, status: int, headers: Mapping[str, str], url: str, trusted: bool) -> None:
         if trusted and status in (401, 403):
             raise TaskImageError(
-                "login", f"{shown(url)}: Label Studio answered {status}: set MASKBRIDGE_LABEL_STUDIO_TOKEN to a valid token"
+                "login",
+                f"{loggable(url)}: Label Studio answered {status}: set MASKBRIDGE_LABEL_STUDIO_TOKEN to a valid token",
             )
         if status in (404, 410):
-            raise TaskImageError("not_found", f"{shown(url)}: not found ({status})")
+            raise TaskImageError("not_found", f"{loggable(url)}: not found ({status})")
         if status in _RETRYABLE:
             raise _RetryableError("http", f"the server answered {status}")
         if status != 200:
-            raise TaskImageError("http", f"{shown(url)}: the server answered {status}")
+            raise TaskImageError("http", f"{loggable(url)}: the server answered {status}")
         if headers.get("content-encoding", "identity").lower() not in ("identity", ""):
-            raise TaskImageError("http", f"{shown(url)}: sent compressed though that was not asked for")
+            raise TaskImageError("http", f"{loggable(url)}: sent compressed although that was not requested")
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._limits.size:
-            raise TaskImageError("too_large", f"{shown(url)}: {length} bytes, more than the {self._limits.size:,} allowed")
+            raise TaskImageError(
+                "too_large", f"{loggable(url)}: {length} bytes, more than the {self._limits.size:,} allowed"
+            )
 
-    def _check_login(self, place: str, trusted: bool) -> None:
-        if trusted and "/user/login" in place:
+    def _check_login(self, location: str, trusted: bool) -> None:
+        if trusted and "/user/login" in location:
             raise TaskImageError(
                 "login", "Label Studio asks for a login: set MASKBRIDGE_LABEL_STUDIO_TOKEN to a valid token"
             )
@@ -192,12 +195,12 @@ class Fetcher:
         for chunk in response.iter_stream():
             body += chunk
             if len(body) > self._limits.size:
-                raise TaskImageError("too_large", f"{shown(url)}: more than the {self._limits.size:,} bytes allowed")
+                raise TaskImageError("too_large", f"{loggable(url)}: more than the {self._limits.size:,} bytes allowed")
         return bytes(body)
 
 
 class _RetryableError(TaskImageError):
-    """A failure after which trying again may help."""
+    """A failure after which a retry may help."""
 
 
 def _split(url: str) -> SplitResult:
@@ -205,19 +208,19 @@ def _split(url: str) -> SplitResult:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        raise TaskImageError("address", f"{shown(url)} is not an address that can be read") from None
+        raise TaskImageError("address", f"{loggable(url)} is not an address that can be read") from None
     return parts
 
 
-def _joined(url: str, place: str) -> str:
+def _joined(url: str, location: str) -> str:
     try:
-        return urljoin(url, place)
+        return urljoin(url, location)
     except ValueError:
-        raise TaskImageError("address", f"{shown(url)} redirects to an address that cannot be read") from None
+        raise TaskImageError("address", f"{loggable(url)} redirects to an address that cannot be read") from None
 
 
 def _target(url: str) -> httpcore.URL:
-    """The address taken apart once: what is checked is what is connected to."""
+    """The address, parsed once, so that the host that is checked is the host that is connected to."""
     parts = urlsplit(url)
     host = str(parts.hostname)
     host = host if ":" in host or host.isascii() else host.encode("idna").decode("ascii")

@@ -1,4 +1,4 @@
-"""Connections that end in time and go where they may: the network part of fetching."""
+"""Connections with a deadline, to checked addresses: the network part of fetching."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _deadline: ContextVar[float] = ContextVar("maskbridge_fetch_deadline")
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Ends what this thread does on connections of a `pool` after so many seconds, however slowly bytes drip in."""
+    """Limits the time that this thread spends on connections of a `pool`, in seconds, however slowly bytes arrive."""
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield
@@ -26,11 +26,11 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def pool(addresses: Callable[[str, int], Sequence[str]], connections: int) -> httpcore.ConnectionPool:
-    """Connections that are kept for a while and shared by threads.
+    """A connection pool, which threads may share.
 
     Args:
-        addresses: from (host, port) to the addresses that are connected to; what it raises is not caught.
-        connections: most at once.
+        addresses: returns the addresses to connect to for (host, port); its exceptions are not caught.
+        connections: maximum number of open connections.
     """
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
@@ -43,11 +43,11 @@ def pool(addresses: Callable[[str, int], Sequence[str]], connections: int) -> ht
     )
 
 
-def _left(timeout: float | None) -> float:
-    left = _deadline.get() - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("the time for this image is over")
-    return left if timeout is None else min(timeout, left)
+def _remaining(timeout: float | None) -> float:
+    remaining = _deadline.get() - time.monotonic()
+    if remaining <= 0:
+        raise httpcore.ReadTimeout("the time limit of this image has passed")
+    return remaining if timeout is None else min(timeout, remaining)
 
 
 class _Backend(httpcore.NetworkBackend):
@@ -66,13 +66,13 @@ class _Backend(httpcore.NetworkBackend):
         error: Exception | None = None
         for address in self._addresses(host, port):
             try:
-                return _Stream(self._inner.connect_tcp(address, port, _left(timeout), local_address, socket_options))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failed:
-                error = failed
+                return _Stream(self._inner.connect_tcp(address, port, _remaining(timeout), local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
+                error = failure
         raise error or httpcore.ConnectError(f"no address for {host}")
 
     def connect_unix_socket(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
-        raise httpcore.ConnectError("images do not come through sockets of this machine")
+        raise httpcore.ConnectError("images are not fetched through Unix sockets")
 
     def sleep(self, seconds: float) -> None:
         self._inner.sleep(seconds)
@@ -83,10 +83,10 @@ class _Stream(httpcore.NetworkStream):
         self._inner = inner
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, _left(timeout))
+        return self._inner.read(max_bytes, _remaining(timeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._inner.write(buffer, _left(timeout))
+        self._inner.write(buffer, _remaining(timeout))
 
     def close(self) -> None:
         self._inner.close()
@@ -94,7 +94,7 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _left(timeout)))
+        return _Stream(self._inner.start_tls(ssl_context, server_hostname, _remaining(timeout)))
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)

@@ -11,4 +11,4 @@ from maskbridge.labelstudio.tags.rectangle_labels import RectangleLabels
 __all__ = ["TAGS", "BitmaskLabels", "BrushLabels", "LabelTag", "PolygonLabels", "RectangleLabels", "Region"]
 
 TAGS: tuple[type[LabelTag], ...] = (BrushLabels, BitmaskLabels, PolygonLabels, RectangleLabels)
-"""Every tag that is understood; a new one is a new file and a place here. A click is answered in the first that fits."""
+"""All supported tags; a new one is a new file and an entry here. Smart tools are answered in the first that fits."""

@@ -1,4 +1,4 @@
-"""BitmaskLabels: a PNG of the image's size, black on transparent."""
+"""BitmaskLabels: masks as a PNG of the image's size, black on transparent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREFIX = "data:image/png;base64,"
 
 
 class BitmaskLabels(LabelTag):
-    """The mask, pixel for pixel, as a picture of the image's size: what Label Studio's own bitmask tool makes."""
+    """The mask, pixel for pixel, as a PNG of the image's size, as Label Studio's own bitmask tool makes it."""
 
     kind = "BitmaskLabels"
 
@@ -40,13 +40,13 @@ class BitmaskLabels(LabelTag):
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             if isinstance(error, AnnotationError):
                 raise
-            raise AnnotationError(f"its PNG is broken: {error}") from None
+            raise AnnotationError(f"its PNG is corrupt: {error}") from None
         crop = crop_of_frame(alpha >= 128)
         return crop.box, crop
 
 
 def _png(crop: MaskCrop, size: tuple[int, int]) -> bytes:
-    # Two colors of one bit, transparent and black: the same picture as RGBA in a tenth of the time and of the bytes.
+    # One bit per pixel, transparent or black: the same image as in RGBA, in a tenth of the time and of the bytes.
     image = Image.new("P", (size[1], size[0]), 0)
     image.putpalette([0, 0, 0, 0, 0, 0])
     image.paste(Image.fromarray(crop.pixels.astype(np.uint8)), (crop.x, crop.y))

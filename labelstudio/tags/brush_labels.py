@@ -1,4 +1,4 @@
-"""BrushLabels: run lengths, exact."""
+"""BrushLabels: masks as run lengths."""
 
 from __future__ import annotations
 

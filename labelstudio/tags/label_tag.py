@@ -1,4 +1,4 @@
-"""What all label tags share: which instance becomes which region, and back."""
+"""The base class of label tags: instances to regions, and back."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class LabelTag(ABC):
     Attributes:
         from_name: the control tag's name.
         to_name: the image tag's name.
-        labels: for each class name of the model the label that its objects get; other classes have no regions.
-        label_names: all labels of the tag, as results carry them; by default those of ``labels``.
-        threshold: instances with a score of at most this have no regions.
+        labels: the label for each class name of the model; instances of other classes get no regions.
+        label_names: all labels of the tag, as results carry them; by default the values of ``labels``.
+        threshold: instances get regions if their score is above it, 0 to 1.
     """
 
     from_name: str
@@ -45,32 +45,33 @@ class LabelTag(ABC):
 
     @classmethod
     def matches(cls, tag: str) -> bool:
-        """Whether a tag of a label config is of this kind; Label Studio does not look at case."""
+        """Whether a control tag is of this class; Label Studio ignores case."""
         return tag.lower() == cls.kind.lower()
 
     def encode(self, instances: Instances) -> list[Region]:
-        """The regions of an image's instances: sizes in pixels, places in percent, scores where there are any."""
+        """The regions of an image's instances: sizes in pixels, positions in percent, scores if there are any."""
         return [region for index in range(len(instances)) for region in self._regions(instances, index)]
 
     def encode_one(self, instances: Instances, index: int, label: str) -> list[Region]:
         """The regions of one instance, with this label.
 
-        An instance's id is its region's; of several regions the further ones add a number to it.
+        The region's id is the instance's id (a random one if there are no ids); further regions of it get ``-2``, ``-3``, …
+        appended.
         """
         crop, box = instances.masks[index], instances.boxes[index]
-        name = uuid.uuid4().hex[:10] if instances.ids is None else instances.ids[index]
+        region_id = uuid.uuid4().hex[:10] if instances.ids is None else instances.ids[index]
         regions: list[Region] = []
-        for value, others in self._values(crop, box, instances.size):
+        for value, extra in self._values(crop, box, instances.size):
             region: Region = {
-                "id": f"{name}-{len(regions) + 1}" if regions else name,
+                "id": f"{region_id}-{len(regions) + 1}" if regions else region_id,
                 "from_name": self.from_name,
                 "to_name": self.to_name,
                 "type": self.kind.lower(),
                 "original_width": instances.size[1],
                 "original_height": instances.size[0],
-                "image_rotation": 0,  # the editor's own turning; EXIF's is in the sizes
+                "image_rotation": 0,  # the rotation made in the editor; EXIF orientation is part of the sizes
                 "value": {**value, self.kind.lower(): [label]},
-                **others,
+                **extra,
             }
             if instances.scores is not None:
                 region["score"] = float(instances.scores[index])
@@ -78,18 +79,18 @@ class LabelTag(ABC):
         return regions
 
     def decode(self, result: Iterable[Mapping[str, Any]]) -> Instances:
-        """The inverse of `encode`: this tag's regions of one image (others are left out) as instances.
+        """The inverse of `encode`: this tag's regions of one image as instances. Regions of other tags are skipped.
 
-        Labels are the places in ``("__background__", *label_names)``; ids are the regions'. A region is an instance,
-        so an object of several polygons comes back as several.
+        Labels are indices into ``("__background__", *label_names)``; ids are those of the regions. Each region is an
+        instance, so an object that was encoded as several polygons is decoded as several instances.
 
         Raises:
-            AnnotationError: a region is broken, its label is not one of the tag's, or there is none to tell the
-                image's size by; the region is named.
+            AnnotationError: a region is malformed, its label is not one of the tag's, or there is no region, so that the
+                image's size is unknown. The message names the region.
         """
         regions = [region for region in result if self._owns(region)]
         if not regions:
-            raise AnnotationError(f"no region of {self.from_name}: the image's size is not known")
+            raise AnnotationError(f"no region of {self.from_name}: the image's size is unknown")
         decoded = [self.decode_region(region) for region in regions]
         size = size_of(regions[0])
         if any(size_of(region) != size for region in regions):
@@ -109,13 +110,13 @@ class LabelTag(ABC):
         """One region as (box xyxy in pixels, mask or None, label).
 
         Raises:
-            AnnotationError: it is broken, or its label is not one of the tag's.
+            AnnotationError: the region is malformed, or its label is not one of the tag's.
         """
         try:
             size, value = size_of(region), region["value"]
             labels = value[self.kind.lower()]
-            if turned := region.get("image_rotation"):
-                raise AnnotationError(f"it was drawn on an image that the editor had turned by {turned} degrees")
+            if rotation := region.get("image_rotation"):
+                raise AnnotationError(f"it was drawn on an image that was rotated by {rotation} degrees in the editor")
             if not labels or labels[0] not in self.label_names:
                 raise AnnotationError(f"its label {labels} is not one of {', '.join(self.label_names)}")
             box, crop = self._decode_value(value, size)
@@ -137,18 +138,18 @@ class LabelTag(ABC):
     def _values(
         self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-        """For each region of an instance what its ``value`` holds (without the label), and what stands beside it."""
+        """Yields for each region of an instance its ``value`` (without the label), and further keys of the region."""
 
     @abstractmethod
     def _decode_value(self, value: Mapping[str, Any], size: tuple[int, int]) -> tuple[Sequence[float], MaskCrop | None]:
-        """A region's ``value`` as box and mask."""
+        """The box (xyxy in pixels) and the mask, or None, of a region's ``value``."""
 
 
 def size_of(region: Mapping[str, Any]) -> tuple[int, int]:
-    """The image's (H, W) that a region says.
+    """The image's (H, W) according to a region.
 
     Raises:
-        AnnotationError: it does not say whole numbers of at least 1 pixel and of an image's extent.
+        AnnotationError: the height or width is missing, or is not an integer from 1 to 100,000.
     """
     size = region.get("original_height"), region.get("original_width")
     if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side <= 100_000 for side in size):

@@ -1,4 +1,4 @@
-"""RectangleLabels: boxes, in percent of the image."""
+"""RectangleLabels: boxes, in percent of the image's size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maskbridge.labelstudio.tags.label_tag import LabelTag
 
 
 class RectangleLabels(LabelTag):
-    """The instances' boxes, cut at the image's edges. A rectangle that people turned decodes to the box around it.
+    """The instances' boxes, clipped to the image. A rotated rectangle is decoded as the box around it.
 
     Example:
         >>> from maskbridge.adapter import Instances
@@ -35,7 +35,7 @@ class RectangleLabels(LabelTag):
         left, right = _percent(x1, width), _percent(x2, width)
         top, bottom = _percent(y1, height), _percent(y2, height)
         if left < right and top < bottom:
-            # The editor adds them again: the sum must not pass the edge by a rounding.
+            # The editor adds position and size: the sum must not exceed 100 by rounding.
             sides = {"width": min(right - left, 100 - left), "height": min(bottom - top, 100 - top)}
             yield {"x": left, "y": top, **sides, "rotation": 0}, {}
 
@@ -44,11 +44,12 @@ class RectangleLabels(LabelTag):
 
 
 def box_of_rectangle(value: Mapping[str, Any], size: tuple[int, int]) -> list[float]:
-    """The box (xyxy, pixels) around a rectangle of Label Studio's, which may be turned about its upper left corner; cut at
-    the edges of an image of ``size`` (H, W).
+    """The box (xyxy in pixels) around a rectangle of Label Studio, clipped to an image of ``size`` (H, W).
+
+    The rectangle may be rotated about its upper left corner.
 
     Raises:
-        AnnotationError: it is not a rectangle with an area.
+        AnnotationError: a value is not finite, or the width or height is not above 0.
     """
     height, width = size
     box = [float(value[side]) for side in ("x", "y", "width", "height")]

@@ -1,10 +1,10 @@
-"""Label Studio's run lengths: masks as rle-pack of an RGBA picture, and back.
+"""Label Studio's run lengths: masks as rle-pack of an RGBA image, and back.
 
-The format is that of https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack, a stream of bits: 32 for the
-number of values, 5 for the bits of a value less 1, four times 4 for the sizes (less 1) that a length can have; then, until
-all values are told, 1 for a run, 2 to choose the size, the length less 1, and the value; or 0 for single values, 2 to
-choose the size, their number less 1, and the values. A mask is a picture of H x W pixels with four values each, 255
-on the object and 0 elsewhere.
+The format is that of https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack, a stream of bits. The header has
+32 bits for the number of values, 5 bits for the bits per value minus 1, and four times 4 bits for the sizes (minus 1) that
+a length can have. Then follow, until all values are coded, either runs (bit 1, 2 bits for the index of the size, the length
+minus 1, the value) or single values (bit 0, 2 bits for the index of the size, their number minus 1, the values). A mask is
+an image of H x W pixels with four values each, 255 on the object and 0 elsewhere.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from maskbridge.adapter.masks import MaskCrop, crop_of_frame
 SIZES = np.array([3, 4, 8, 16])
 _CHANNELS = 4
 _VALUE_BITS = 8
-_LONGEST = 1 << 16
+_MAX_RUN = 1 << 16
 
 
 def encode(crop: MaskCrop, size: tuple[int, int]) -> bytes:
-    """A crop as rle-pack of the full picture of ``size`` (H, W), made from its runs without making that picture.
+    """A crop as rle-pack of the full image of ``size`` (H, W), computed from its runs without building that image.
 
-    The bytes are those that ``label_studio_sdk.converter.brush`` makes of the picture (which adds an empty byte where the
-    bits end with a byte).
+    The bytes are those of ``label_studio_sdk.converter.brush`` for the full image; the SDK appends an empty byte if the
+    last bit ends a byte.
 
     Example:
         >>> encode(MaskCrop(0, 0, np.ones((1, 1), dtype=bool)), (1, 1)).hex()
@@ -39,10 +39,10 @@ def encode(crop: MaskCrop, size: tuple[int, int]) -> bytes:
 
 
 def decode(data: bytes, size: tuple[int, int]) -> MaskCrop:
-    """The mask in rle-pack's bytes, whoever made them: pixels of which the last value (alpha) is 128 or more.
+    """The mask in rle-pack bytes of any encoder: the pixels with an alpha value (the last of four) of at least 128.
 
     Raises:
-        AnnotationError: the bytes end too early, or are not for an image of ``size`` (H, W).
+        AnnotationError: the run lengths are too short or too long, or not for an image of ``size`` (H, W).
     """
     lengths, values = _parsed(data, size[0] * size[1] * _CHANNELS)
     alpha = np.repeat(values >= 128, lengths)[_CHANNELS - 1 :: _CHANNELS]
@@ -50,57 +50,57 @@ def decode(data: bytes, size: tuple[int, int]) -> MaskCrop:
 
 
 def _pieces(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Runs of pixels as runs of values, none empty, none longer than the format can say: (lengths, values)."""
+    """Runs of pixels as runs of values, none empty, none longer than the format allows: (lengths, values)."""
     values = np.where(np.arange(len(runs)) % 2 == 1, 255, 0)
     lengths, values = runs[runs > 0] * _CHANNELS, values[runs > 0]
-    counts = -(-lengths // _LONGEST)
+    counts = -(-lengths // _MAX_RUN)
     last = np.cumsum(counts) - 1
-    pieces = np.full(int(counts.sum()), _LONGEST)
-    pieces[last] = lengths - (counts - 1) * _LONGEST
+    pieces = np.full(int(counts.sum()), _MAX_RUN)
+    pieces[last] = lengths - (counts - 1) * _MAX_RUN
     return pieces, np.repeat(values, counts)
 
 
 def _packed(codes: np.ndarray, bits: np.ndarray) -> bytes:
-    """Numbers, each in its own count of bits (the highest first), one after the other."""
+    """The codes as bytes, each code with its own number of bits, highest bit first."""
     ends = np.cumsum(bits)
-    # In the high bits of a word each, so that shifting by the place within a number brings its bit to the top.
+    # Each code is in the high bits of a word, so that a shift by the index of a bit brings that bit to the top.
     words = (codes << (32 - bits)).astype(np.uint32)
-    place = np.arange(ends[-1], dtype=np.uint32) - np.repeat((ends - bits).astype(np.uint32), bits)
-    return np.packbits((np.repeat(words, bits) << place).view(np.int32) < 0).tobytes()
+    index = np.arange(ends[-1], dtype=np.uint32) - np.repeat((ends - bits).astype(np.uint32), bits)
+    return np.packbits((np.repeat(words, bits) << index).view(np.int32) < 0).tobytes()
 
 
 def _parsed(data: bytes, expected: int) -> tuple[np.ndarray, np.ndarray]:
     """The runs in the bytes: (lengths, values), lengths adding up to ``expected``."""
-    stream, place, total = data + bytes(8), 53, len(data) * 8
+    stream, position, total = data + bytes(8), 53, len(data) * 8
 
     def read(at: int, count: int) -> int:
         word = int.from_bytes(stream[at >> 3 : (at >> 3) + 8], "big")
         return word >> (64 - (at & 7) - count) & ((1 << count) - 1)
 
-    if total < place or read(0, 32) != expected:
+    if total < position or read(0, 32) != expected:
         raise AnnotationError(f"its run lengths are for {read(0, 32) if total >= 32 else 'no'} values, not {expected}")
     value_bits = read(32, 5) + 1
     sizes = [read(37 + 4 * index, 4) + 1 for index in range(4)]
     lengths: list[int] = []
     values: list[int] = []
     done = 0
-    while done < expected and place < total:
-        size = sizes[read(place + 1, 2)]
-        length = read(place + 3, size) + 1
-        is_run = read(place, 1)
-        place += 3 + size
+    while done < expected and position < total:
+        size = sizes[read(position + 1, 2)]
+        length = read(position + 3, size) + 1
+        is_run = read(position, 1)
+        position += 3 + size
         if is_run:
             lengths.append(length)
-            values.append(read(place, value_bits))
-            place += value_bits
+            values.append(read(position, value_bits))
+            position += value_bits
         else:
             count = min(length, expected - done)
-            if place + count * value_bits > total:
+            if position + count * value_bits > total:
                 break
             lengths.extend([1] * count)
-            values.extend(read(place + index * value_bits, value_bits) for index in range(count))
-            place += count * value_bits
+            values.extend(read(position + index * value_bits, value_bits) for index in range(count))
+            position += count * value_bits
         done += length
-    if done != expected or place > total:
-        raise AnnotationError("its run lengths end too early or tell too much")
+    if done != expected or position > total:
+        raise AnnotationError("its run lengths are too short or too long")
     return np.array(lengths), np.array(values)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from maskbridge.adapter import ImageError, MaskRCNN, OnnxMaskRCNN, SettingsError, WeightsError
-from maskbridge.adapter import onnx_export as exporting
+from maskbridge.adapter.export import onnx_export as exporting
 from maskbridge.adapter.export.onnx_export import CHECK_IMAGE, ExportError, export
 from maskbridge.adapter.export.onnx_mask_rcnn import fit
 from maskbridge.adapter.images import read

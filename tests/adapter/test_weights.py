@@ -16,9 +16,9 @@ import torch
 from torchvision.models import ResNet50_Weights
 from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
 
-from maskbridge.adapter import MaskRCNN, SettingsError, WeightsError, library
+from maskbridge.adapter import MaskRCNN, SettingsError, WeightsError
 from maskbridge.adapter.builders import ARGUMENTS, BUILDERS
-from maskbridge.adapter.weights import names
+from maskbridge.adapter.weights import catalog, names
 from maskbridge.adapter.weights.download import download, sha256
 
 SMALL = "maskrcnn_mobilenet_v2_fpn"
@@ -180,9 +180,14 @@ def test_a_download_that_fails_says_what_to_do(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     with pytest.raises(WeightsError) as error:
         MaskRCNN("COCO_V1")
-    for part in ("download.pytorch.org", "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth into", str(library.folder()), "bundled"):
+    for part in (
+        "download.pytorch.org",
+        "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth into",
+        str(catalog.weights_folder()),
+        "bundled",
+    ):
         assert part in str(error.value)
-    assert list(library.folder().iterdir()) == []
+    assert list(catalog.weights_folder().iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +236,7 @@ def test_weights_from_a_url_are_checked_and_kept(server: tuple[str, Path], bundl
     assert MaskRCNN(url, progress=False).fingerprint == bundled.fingerprint
     path.unlink()
     assert MaskRCNN(url, progress=False).fingerprint == bundled.fingerprint, "the second time it is on this machine"
-    assert [file.suffix for file in library.folder().iterdir()] == [".safetensors"]
+    assert [file.suffix for file in catalog.weights_folder().iterdir()] == [".safetensors"]
 
 
 @pytest.mark.parametrize(

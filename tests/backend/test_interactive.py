@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from maskbridge.backend.web.metrics import Metrics
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.label_config import parse
 from maskbridge.labelstudio.prompts import read_prompts
+from waiting import wait_for
 
 IMAGE = '<Image name="image" value="$image"/>'
 BRUSH = '<BrushLabels name="mask" toName="image"><Label value="Person"/><Label value="Thing"/></BrushLabels>'
@@ -168,8 +168,7 @@ def test_a_click_overtakes_bulk_work(service: Service, image_server: ImageServer
     tasks = [{"id": n, "data": {"image": f"{image_server.url}/image/{n}?overtaken"}} for n in range(60)]
     bulk = threading.Thread(target=service.predictor.predict, args=(tasks, CONFIG))
     bulk.start()
-    while not 0 < len(service.predictor) < 55:
-        time.sleep(0.02)
+    wait_for(lambda: 0 < len(service.predictor) < 55)
     left = len(service.predictor)
     assert click(service, f"{image_server.url}/image/{number}?overtakes", [rectangle(found)])
     assert len(service.predictor) > left // 2

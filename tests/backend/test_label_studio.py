@@ -5,6 +5,7 @@ Screenshots for the documents are written into the folder that MASKBRIDGE_SCREEN
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from image_server import jpeg
 from label_studio_checks import check_result, mask_of
@@ -23,6 +25,7 @@ from label_studio_page import logged_in, screenshot
 from label_studio_process import LabelStudioProcess
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.labelstudio.plan import make_plan
+from waiting import wait_for
 
 TAGS = ("PolygonLabels", "BrushLabels", "BitmaskLabels", "RectangleLabels")
 CONFIG = (
@@ -244,16 +247,16 @@ def test_the_labeling_page(
 
     page.goto(f"{label_studio.url}/projects/{project}/data?task={task['id']}")
     page.get_by_text(version[:8]).first.wait_for()
-    expect(page.locator(".lsf-outliner-item")).to_have_count(len(kinds), timeout=60_000)
+    expect(page.locator(".lsf-outliner-item")).to_have_count(len(kinds))
     canvas = page.locator("canvas").first
-    for _ in range(30):  # masks are drawn a while after the page says that it is ready
-        page.wait_for_timeout(1000)
-        box = canvas.bounding_box()
-        assert box is not None
-        shown = screenshot(page, "predictions", tmp_path)
-        if colored(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40:
-            break
-    assert colored(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40
+
+    def masks_are_drawn() -> tuple[Path, dict[str, float]] | None:
+        box, shown = canvas.bounding_box(), tmp_path / "shown.png"
+        page.screenshot(path=shown)
+        return (shown, box) if box and colored(shown, box, slice(0.4, 0.7), slice(0.25, 0.45)) > 40 else None
+
+    shown, box = wait_for(masks_are_drawn)  # a while after the page says that it is ready
+    screenshot(page, "predictions")
     assert colored(shown, box, slice(0.1, 0.4), slice(0.7, 0.95)) < 10
 
     project = label_studio.project(SMART, [("cameraman.jpg", jpeg(cameraman))])
@@ -266,10 +269,13 @@ def test_the_labeling_page(
     tools = page.locator(".lsf-toolbar button")
     tools.nth(6).hover()  # "Auto-Detect", with the smart tools behind it
     page.locator(".lsf-toolbar [aria-label='rectangle-tool']").last.click()
-    page.wait_for_timeout(2000)
-    if page.locator(".lsf-label_selected").count() == 0:  # the tool chooses its label by itself, at times
+    selected = page.locator(".lsf-label_selected")
+    page.locator(".lsf-label").nth(1).wait_for()
+    while selected.count() == 0:  # the tool chooses its label by itself, at times; a click on a chosen one unselects it
         page.locator(".lsf-label").nth(1).click()
-    expect(page.locator(".lsf-label_selected")).to_have_count(1, timeout=30_000)
+        with contextlib.suppress(PlaywrightTimeoutError):
+            selected.wait_for(timeout=5_000)
+    expect(selected).to_have_count(1)
     box = page.locator("canvas").first.bounding_box()
     assert box is not None
     places = ((0.04, 0.11), (0.3, 0.5), (0.61, 0.98))
@@ -282,5 +288,4 @@ def test_the_labeling_page(
         page.mouse.up()
     assert [region["type"] for region in response.value.json()["data"]["result"]] == ["brushlabels"]
     page.get_by_text("1 suggestions").wait_for()
-    page.wait_for_timeout(1000)
-    screenshot(page, "smart-rectangle", tmp_path)
+    screenshot(page, "smart-rectangle")

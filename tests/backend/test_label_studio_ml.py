@@ -26,7 +26,7 @@ def run(image_server: ImageServer, folder: Path, *paths: str) -> dict[str, Any]:
     program = Path(__file__).with_name("ml_backend_in_process.py")
     done = subprocess.run(
         [sys.executable, program, f"{image_server.url}/image/0", str(folder)],
-        env=environment, cwd=folder, capture_output=True, text=True, timeout=300,
+        env=environment, cwd=folder, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -51,7 +51,7 @@ def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Pat
     for day in range(1, 6):
         write(weights, f"2026010{day}", "7")
     write(weights, "20260101", "8")
-    gone = versions.prune({"20260101"}, most=2, megabytes=1)
+    gone = versions.prune({"20260101"}, max_versions=2, max_megabytes=1)
     assert sorted(path.name for path in gone) == [f"label-studio-7-2026010{day}.safetensors" for day in (2, 3)]
     assert [version.name for version in versions.trained() if version.project == 7] == [
         "20260105",
@@ -60,7 +60,7 @@ def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Pat
     ]
     write(weights, "20260106", "7", kilobytes=600)
     write(weights, "20260107", "8", kilobytes=600)
-    gone = versions.prune({"20260107"}, most=10, megabytes=1)
+    gone = versions.prune({"20260107"}, max_versions=10, max_megabytes=1)
     assert weights / "label-studio-8-20260107.safetensors" not in gone
     assert weights / "label-studio-7-20260106.safetensors" in gone
     assert sum(path.stat().st_size for path in weights.iterdir()) < 1_000_000
@@ -128,7 +128,7 @@ def test_a_version_that_is_gone_or_broken_gives_way_to_the_servers_own(
     (weights / "label-studio-8-1.safetensors").write_bytes(header[: len(header) // 2])
     models = ModelRegistry(ServingModel(small, "own"), lambda file: load(ServerSettings(), file))
     assert models.get(7).version == models.get(8).version == "own"
-    assert "is gone" in caplog.text
+    assert "is missing" in caplog.text
     assert "cannot be read as a weights file" in caplog.text
 
 
@@ -154,7 +154,7 @@ def test_a_folder_that_cannot_be_read_holds_no_versions(tmp_path: Path, monkeypa
     monkeypatch.setenv("MASKBRIDGE_HOME", str(tmp_path / "nosuch"))
     assert versions.trained() == []
     assert versions.chosen() == {}
-    assert versions.prune(set(), most=1, megabytes=1) == []
+    assert versions.prune(set(), max_versions=1, max_megabytes=1) == []
 
 
 def test_what_a_killed_server_left_is_removed_but_not_what_is_being_trained(tmp_path: Path, small: MaskRCNN) -> None:

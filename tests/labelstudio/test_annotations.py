@@ -72,7 +72,7 @@ def test_regions_become_instances_and_tasks_without_annotations_are_left_out(ima
     [
         ({"original_width": 31}, "it is for an image of (31, 20) pixels, the image has (30, 20)"),
         ({"original_width": None}, "not pixels of an image"),
-        ({"image_rotation": 90}, "turned by 90 degrees"),
+        ({"image_rotation": 90}, "rotated by 90 degrees"),
         ({"value": {**BRUSH["value"], "brushlabels": ["zebra"]}}, "its label ['zebra'] is not one of cat, hound"),
         ({"value": {**BRUSH["value"], "rle": [1, 2, 3]}}, "region c1"),
         ({"value": {**BRUSH["value"], "rle": "text"}}, "region c1 is malformed"),

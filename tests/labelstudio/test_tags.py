@@ -183,7 +183,7 @@ def test_a_mask_with_no_pixels_has_no_mask_region() -> None:
         (
             BitmaskLabels,
             {"value": {"imageDataURL": "data:image/png;base64,AAAA", "bitmasklabels": ["Cat"]}},
-            "PNG is broken",
+            "PNG is corrupt",
         ),
         (BitmaskLabels, {"value": {"imageDataURL": "http://host/a.png", "bitmasklabels": ["Cat"]}}, "not a PNG"),
         (PolygonLabels, {"value": {"points": [[1, 1], [2, 2]], "polygonlabels": ["Cat"]}}, "three points"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +19,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from app_page import app, drawn, execute, open_operator, opened, screenshot
+from app_page import app, choose, drawn, execute, fill, open_operator, opened, screenshot
 from maskbridge.plugin.jobs import records
+from waiting import wait_for
 
 NAME = "maskbridge-app-test"
 
@@ -55,21 +55,25 @@ def page(address: str) -> Iterator[Page]:
         yield page
 
 
-def watch_bar(page: Page, shot: str | None = None) -> list[str]:
-    """The labels of the progress bar until the run has ended."""
-    seen: list[str] = []
-    deadline = time.monotonic() + 120
-    while True:
-        text = page.inner_text("body")
-        for label in re.findall(r"\d+ of \d+: \d+ objects", text):
-            if label not in seen:
-                seen.append(label)
-                if shot and len(seen) == 4:
-                    screenshot(page, shot)
-        if "completed: " in text or "The run failed" in text:
-            return seen
-        assert time.monotonic() < deadline, text
-        page.wait_for_timeout(30)
+KEEP_LABELS = r"""() => {
+    window.barLabels = [];
+    const look = () => {
+        for (const label of document.body.innerText.match(/\d+ of \d+: \d+ objects/g) || [])
+            if (!window.barLabels.includes(label)) window.barLabels.push(label);
+    };
+    new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
+}"""
+
+
+def execute_and_watch(page: Page, shot: str | None = None) -> list[str]:
+    """Executes the operator; the labels of its progress bar until the run has ended."""
+    page.evaluate(KEEP_LABELS)
+    execute(page)
+    if shot and os.environ.get("MASKBRIDGE_SCREENSHOTS"):
+        page.wait_for_function("window.barLabels.length >= 4")
+        screenshot(page, shot)
+    page.get_by_text(re.compile("completed: |The run failed")).first.wait_for()
+    return list(page.evaluate("window.barLabels"))
 
 
 def test_segment_instances_from_the_menu_to_masks_on_the_images(page: Page, shown: fo.Dataset) -> None:
@@ -77,39 +81,36 @@ def test_segment_instances_from_the_menu_to_masks_on_the_images(page: Page, show
     before = drawn(page, first)
     open_operator(page, "Mask R-CNN: segment instances")
     page.get_by_text("Label field").wait_for()
-    page.wait_for_timeout(500)
     screenshot(page, "segment-instances")
-    execute(page)
-    seen = watch_bar(page, "progress")
+    seen = execute_and_watch(page, "progress")
     assert len(seen) >= 3, f"the bar did not move: {seen}"
     assert seen[-1].startswith("8 of 8: ")
     page.get_by_role("button", name="Done").click()
-    page.wait_for_timeout(2500)
     shown.reload()
     assert shown.count("instances") == 8
     assert shown.count("instances.detections.mask") >= 2
-    after = drawn(page, first)
-    assert (np.abs(after - before).max(axis=2) > 30).mean() > 0.05, "no mask is seen on the grid"
+    wait_for(lambda: (np.abs(drawn(page, first) - before).max(axis=2) > 30).mean() > 0.05)  # the masks are on the grid
     screenshot(page, "grid")
     size = first.bounding_box()
     assert size is not None
     first.click(position={"x": size["width"] - 12, "y": size["height"] - 12})  # the other corner selects
     page.locator("#modal.modalon").wait_for()
-    page.wait_for_timeout(2500)
+
+    def masks_are_drawn() -> bool:
+        sample = drawn(page, page.locator("#modal"))
+        magenta = (sample[:, :, 0] > 120) & (sample[:, :, 1] < sample[:, :, 0] - 40)
+        return bool(magenta.mean() > 0.02)
+
+    wait_for(masks_are_drawn)
     screenshot(page, "sample")
-    shown_large = drawn(page, page.locator("#modal"))
-    magenta = (shown_large[:, :, 0] > 120) & (shown_large[:, :, 1] < shown_large[:, :, 0] - 40)
     page.keyboard.press("Escape")  # the server would open it again with the next page
-    page.wait_for_timeout(1000)
-    assert magenta.mean() > 0.02, "no mask is seen in the sample"
+    page.locator("#modal.modalon").wait_for(state="hidden")
 
 
 def test_wrong_values_are_named_and_cannot_be_executed(page: Page, shown: fo.Dataset) -> None:
     open_operator(page, "Mask R-CNN: segment instances")
     page.get_by_text("Label field").wait_for()
-    page.wait_for_timeout(500)
-    confidence = page.locator("input[type='number']").first
-    confidence.fill("7")
+    fill(page, page.locator("input[type='number']").first, "confidence", 7)
     page.get_by_text("a number from 0 to 1, not 7").wait_for()
     screenshot(page, "wrong-value")
 
@@ -123,13 +124,9 @@ def test_masks_for_boxes(page: Page, shown: fo.Dataset) -> None:
     page.locator("[data-cy='looker']").first.wait_for()
     open_operator(page, "Mask R-CNN: masks for boxes")
     page.get_by_text("New field").wait_for()
-    page.wait_for_timeout(800)
-    page.get_by_role("combobox").last.click()
-    page.get_by_role("option", name="drawn").click()
-    page.wait_for_timeout(800)
+    choose(page, page.get_by_role("combobox").last, "drawn")
     screenshot(page, "segment-boxes")
-    execute(page)
-    watch_bar(page)
+    execute_and_watch(page)
     sample.reload()
     assert sample.drawn.detections[0].mask.any()
     assert sample.drawn.detections[0].label == "person"
@@ -138,7 +135,6 @@ def test_masks_for_boxes(page: Page, shown: fo.Dataset) -> None:
 def test_describe_run(page: Page, shown: fo.Dataset) -> None:
     open_operator(page, "Mask R-CNN: describe a run")
     page.get_by_text("fingerprint").first.wait_for()
-    page.wait_for_timeout(500)
     screenshot(page, "describe-run")
 
 
@@ -158,13 +154,11 @@ def test_closing_the_tab_stops_a_run(address: str, images: list[Path], tmp_path:
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=60) as stream:
+    with urllib.request.urlopen(request, timeout=600) as stream:
         for _ in range(5):
             stream.readline()
-    deadline = time.monotonic() + 30
-    while (run := records.describe(many, records.keys(many)[0]))["state"] == "running":
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    assert run["state"] == "stopped"
+    (key,) = records.keys(many)
+    wait_for(lambda: records.describe(many, key)["state"] != "running")
+    assert records.describe(many, key)["state"] == "stopped"
     assert 0 < many.count("found") < 200
     many.delete()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from app_page import app, execute, open_operator, opened, screenshot
+from app_page import app, choose, execute, fill, open_operator, opened, screenshot
 from maskbridge.adapter import MaskRCNN
 from maskbridge.adapter.long_jobs import run_to_end
 from maskbridge.plugin.datasets import labeled_dataset
@@ -67,9 +67,7 @@ def page(address: str) -> Iterator[Page]:
 def test_finetune_from_the_menu_to_new_weights_in_the_list(page: Page, labeled: fo.Dataset, home: Path) -> None:
     open_operator(page, "Mask R-CNN: fine-tune on labels")
     page.get_by_text("Name of the new weights").wait_for()
-    page.wait_for_timeout(1000)
-    page.locator("input[type='number']").first.fill("8")
-    page.wait_for_timeout(1000)
+    fill(page, page.locator("input[type='number']").first, "epochs", 8)
     screenshot(page, "finetune")
     by_default = page.get_by_role("button", name="Schedule", exact=True)
     by_default.wait_for()
@@ -79,16 +77,14 @@ def test_finetune_from_the_menu_to_new_weights_in_the_list(page: Page, labeled: 
     page.get_by_text(re.compile(r"epoch \d+ of 8, step \d+ of \d+, loss [\d.]+")).first.wait_for()
     page.get_by_text(re.compile(r"epoch \d+ of 8, .*mask mAP 0\.\d+")).first.wait_for()
     screenshot(page, "finetune-progress")
-    page.get_by_text(re.compile("completed: new weights maskbridge-app-training-ground_truth-")).wait_for(timeout=300_000)
+    page.get_by_text(re.compile("completed: new weights maskbridge-app-training-ground_truth-")).wait_for()
     page.get_by_role("button", name="Done").click()
     (made,) = (path for path in (home / "weights").glob("*.safetensors") if path.name != "small.safetensors")
     assert MaskRCNN(made).class_names == ("__background__", "bar", "disc")
 
     open_operator(page, "Mask R-CNN: segment instances")
     page.get_by_text("Label field").wait_for()
-    page.wait_for_timeout(500)
-    page.get_by_role("combobox").filter(has_text="on this machine").click()
-    page.get_by_role("option", name=re.compile(re.escape(f"{made.stem} (bar, disc)"))).click()
+    choose(page, page.get_by_role("combobox").filter(has_text="on this machine"), f"{made.stem} (bar, disc)")
 
 
 def test_an_evaluation_opens_in_the_panel(page: Page, labeled: fo.Dataset) -> None:
@@ -100,7 +96,6 @@ def test_an_evaluation_opens_in_the_panel(page: Page, labeled: fo.Dataset) -> No
     page.get_by_text(evaluation_key("found"), exact=True).last.click()
     page.get_by_text("mAP", exact=True).wait_for()
     page.get_by_text("True Positives").wait_for()
-    page.wait_for_timeout(1000)
     screenshot(page, "evaluation")
     shown = re.search(r"\nmAP\s+([\d.]+)", page.inner_text("body"))
     assert shown is not None

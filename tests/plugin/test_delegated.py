@@ -11,8 +11,9 @@ import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 
-from delegated_process import launched, wait_for
+from delegated_process import launched
 from maskbridge.plugin.jobs import records
+from waiting import wait_for
 
 URI = "@maskbridge/maskbridge/segment_instances"
 COUNT = 120
@@ -33,7 +34,7 @@ def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
     queued = operator(many, "found", weights="bundled", delegate=True)
     assert queued.delegated
     with launched() as process:
-        wait_for(lambda: many.count("found") > 10 if many.has_field("found") else (many.reload(), False)[1])
+        wait_for(lambda: many.count("found") > 10 if many.has_field("found") else (many.reload(), False)[1], process)
         os.killpg(process.pid, signal.SIGKILL)
     done = many.count("found")
     assert 10 < done < COUNT, "the run was over before it was killed"
@@ -50,8 +51,8 @@ def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
         assert operation.run_state != "failed", operation.result
         return operation.run_state == "completed"
 
-    with launched():
-        wait_for(ended)
+    with launched() as process:
+        wait_for(ended, process)
     many.reload()
     report = records.describe(many, records.keys(many)[0])
     assert (report["state"], report["total"], report["skipped"]) == ("completed", COUNT - done, done)

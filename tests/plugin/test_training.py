@@ -13,7 +13,7 @@ import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 from PIL import Image
 
-from delegated_process import launched, wait_for
+from delegated_process import launched
 from maskbridge.adapter import MaskbridgeError, MaskRCNN, SettingsError
 from maskbridge.adapter.datasets.labeled_dataset import DataError
 from maskbridge.adapter.long_jobs import run_to_end
@@ -23,6 +23,7 @@ from maskbridge.plugin.evaluation import evaluation_key, of_field
 from maskbridge.plugin.jobs import records
 from maskbridge.plugin.labels import from_detections, to_detections, to_polylines, window_of
 from shapes import CLASSES, SMALL, shapes
+from waiting import wait_for
 
 URI = "@maskbridge/maskbridge/finetune"
 
@@ -143,8 +144,8 @@ def test_finetune_delegated(labeled: fo.Dataset, home: Path, small: str) -> None
         assert operation.run_state != "failed", operation.result
         return operation.run_state == "completed"
 
-    with launched():
-        wait_for(ended)
+    with launched() as process:
+        wait_for(ended, process)
     assert MaskRCNN("delegated.safetensors").class_names == ("__background__", "bar", "disc")
     labeled.reload()
     assert records.describe(labeled, records.keys(labeled)[0])["best_epoch"] == 2
