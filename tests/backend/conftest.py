@@ -11,13 +11,12 @@ import pytest
 
 from backend_process import Backend, free_port, start_backend
 from label_studio_process import LabelStudioProcess, start_label_studio
+from maskbridge.adapter import MaskRCNN
 
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled weights for small inputs: a tenth of the time, and objects are still found."""
-    from maskbridge.adapter import MaskRCNN
-
     return MaskRCNN("bundled", min_size=192, max_size=256).save(tmp_path_factory.mktemp("weights") / "quick.safetensors")
 
 
@@ -35,6 +34,20 @@ def serve(tmp_path_factory: pytest.TempPathFactory, quick: Path) -> Iterator[Cal
         backend.process.terminate()
     for backend in started:
         backend.stop()
+
+
+@pytest.fixture(scope="session")
+def backend(serve: Callable[..., Backend]) -> Backend:
+    """One for all tests that only ask."""
+    started = serve(log_level="debug", fetch_seconds=20)
+    started.wait_until_ready()
+    return started
+
+
+@pytest.fixture(scope="session")
+def model(quick: Path) -> MaskRCNN:
+    """The server's model."""
+    return MaskRCNN(quick)
 
 
 @pytest.fixture(scope="session")
