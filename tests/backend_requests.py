@@ -28,5 +28,5 @@ def predict(url: str, tasks: list[Any], config: str = BRUSH, **others: Any) -> l
 
 
 def metric(url: str, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} ([0-9.e+-]+)$", httpx.get(f"{url}/metrics").text, flags=re.M)
-    return float(found.group(1)) if found else 0.0
+    match = re.search(rf"^{re.escape(name)} ([0-9.e+-]+)$", httpx.get(f"{url}/metrics").text, flags=re.M)
+    return float(match.group(1)) if match else 0.0

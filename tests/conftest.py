@@ -39,8 +39,8 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_report_header() -> str:
-    found = "found" if (SHARED / "coco-mini").is_dir() else "NOT found: images that scikit-image ships are used instead"
-    return f"shared/coco-mini: {found}"
+    state = "found" if (SHARED / "coco-mini").is_dir() else "NOT found: images that scikit-image ships are used instead"
+    return f"shared/coco-mini: {state}"
 
 
 def pytest_unconfigure() -> None:

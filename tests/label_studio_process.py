@@ -153,9 +153,9 @@ def _answers(url: str) -> bool:
 def _new_token(url: str) -> str:
     """A personal access token: shown in full only when it is made, to somebody who has logged in."""
     with httpx.Client(base_url=url, follow_redirects=True, timeout=600) as client:
-        found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get("/user/login/").text)
-        assert found is not None
-        form = {"csrfmiddlewaretoken": found.group(1), "email": EMAIL, "password": PASSWORD}
+        match = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get("/user/login/").text)
+        assert match is not None
+        form = {"csrfmiddlewaretoken": match.group(1), "email": EMAIL, "password": PASSWORD}
         client.post("/user/login/", data=form, headers={"Referer": f"{url}/user/login/"})
         headers = {"X-CSRFToken": client.cookies["csrftoken"], "Referer": url}
         return str(client.post("/api/token/", headers=headers).json()["token"])

@@ -49,7 +49,7 @@ def of_masks(masks: list[np.ndarray], labels: list[int], names: tuple[str, ...] 
 
 
 def images_of(pairs: list[tuple[np.ndarray, Instances]]) -> LabeledDataset:
-    kept = tuple(LabeledImage.of(image, found, f"image {index}") for index, (image, found) in enumerate(pairs))
+    kept = tuple(LabeledImage.of(image, instances, f"image {index}") for index, (image, instances) in enumerate(pairs))
     return LabeledDataset(kept, CLASSES)
 
 

@@ -67,12 +67,12 @@ def test_all_packages_are_listed() -> None:
     block = re.search(r"^packages = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(), flags=re.M | re.S)
     assert block is not None
     listed = re.findall(r'"([^"]+)"', block.group(1))
-    found = {
+    packages = {
         "maskbridge." + ".".join(path.parent.relative_to(ROOT).parts)
         for room in ROOMS
         for path in Path(room.__path__[0]).rglob("__init__.py")
     }
-    assert set(listed) == found
+    assert set(listed) == packages
 
 
 def test_the_bundled_weights_are_small() -> None:

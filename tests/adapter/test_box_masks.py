@@ -33,7 +33,7 @@ def boxes(astronaut: np.ndarray) -> LabeledDataset:
         class_names=NAMES,
         masks=(None, None, DRAWN, None, None, None),
         ids=("a", "b", "c", "d", "e", "f"),
-        attributes=tuple({"iscrowd": int(place == 3)} for place in range(6)),
+        attributes=tuple({"iscrowd": int(index == 3)} for index in range(6)),
     )
     return labeled_images([(astronaut, instances), (astronaut, replace(instances[2:3]))])
 
@@ -42,21 +42,21 @@ def test_boxes_get_masks_and_all_else_stays(boxes: LabeledDataset, bundled: Mask
     done: list[int] = []
     made = run_to_end(with_masks(boxes, bundled), done.append)
     assert done == [1, 2]
-    found, before = made[0].instances, boxes[0].instances
+    filled, before = made[0].instances, boxes[0].instances
     expected = bundled.segment_boxes(astronaut, BOXES[:2], ["person", None])
-    for place in (0, 1):
-        np.testing.assert_array_equal(found.frame(place), expected.frame(place))
-        assert found.frame(place).any()
-    np.testing.assert_array_equal(found.frame(2), DRAWN.frame((512, 512)))
-    assert [mask is None for mask in found.masks] == [False, False, False, True, True, True]
-    assert (found.ids, found.names) == (before.ids, before.names)
-    np.testing.assert_array_equal(found.boxes, before.boxes)
+    for index in (0, 1):
+        np.testing.assert_array_equal(filled.frame(index), expected.frame(index))
+        assert filled.frame(index).any()
+    np.testing.assert_array_equal(filled.frame(2), DRAWN.frame((512, 512)))
+    assert [mask is None for mask in filled.masks] == [False, False, False, True, True, True]
+    assert (filled.ids, filled.names) == (before.ids, before.names)
+    np.testing.assert_array_equal(filled.boxes, before.boxes)
     assert made[1] is boxes[1], "nothing to do: the image is not even read"
     assert usable(made, NAMES).objects == 4
     assert usable(boxes, NAMES).reasons()["a box without a mask"] == 4
 
 
-def test_a_image_of_another_size_is_named(boxes: LabeledDataset, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
+def test_an_image_of_another_size_is_named(boxes: LabeledDataset, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     small = replace(boxes, images=(replace(boxes[0], image=astronaut[:100]),))
     with pytest.raises(ImageError, match="is 512 x 100 pixels, its labels are for 512 x 512"):
         run_to_end(with_masks(small, bundled))

@@ -14,8 +14,8 @@ from maskbridge.adapter.masks import MaskCrop
 @pytest.mark.parametrize("size", [(1, 1), (8, 300), (150, 200), (2160, 3840)])
 def test_every_size(size: tuple[int, int], bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     image = Image.fromarray(astronaut).resize(size[::-1])
-    found = bundled.predict(image, confidence_threshold=0.01)[0]
-    assert draw(image, found).size == image.size
+    instances = bundled.predict(image, confidence_threshold=0.01)[0]
+    assert draw(image, instances).size == image.size
 
 
 def test_masks_boxes_and_names_are_drawn_where_they_are() -> None:

@@ -25,11 +25,11 @@ def torchvision_result(model: MaskRCNN, image: object) -> dict[str, torch.Tensor
         return model.network([as_float(read(image))])[0]  # type: ignore[arg-type]
 
 
-def assert_equal(found: Instances, expected: dict[str, torch.Tensor], threshold: float = 0.5) -> None:
-    np.testing.assert_array_equal(found.labels, expected["labels"].numpy())
-    np.testing.assert_array_equal(found.boxes, expected["boxes"].numpy())
-    np.testing.assert_array_equal(found.scores, expected["scores"].numpy())  # type: ignore[arg-type]
-    for frame, mask in zip(found.frames(), expected["masks"]):
+def assert_equal(actual: Instances, expected: dict[str, torch.Tensor], threshold: float = 0.5) -> None:
+    np.testing.assert_array_equal(actual.labels, expected["labels"].numpy())
+    np.testing.assert_array_equal(actual.boxes, expected["boxes"].numpy())
+    np.testing.assert_array_equal(actual.scores, expected["scores"].numpy())  # type: ignore[arg-type]
+    for frame, mask in zip(actual.frames(), expected["masks"]):
         np.testing.assert_array_equal(frame, mask[0].numpy() >= threshold)
 
 
@@ -51,9 +51,9 @@ def test_resnets_with_seeded_values_equal_torchvision_from_no_to_100_objects(bui
     counts = []
     for image, spread in zip(images, (0.0003, 0.0018, 0.0024, 0.01, 0.03)):
         set_spread(model, spread)
-        found = model.predict(image)[0]
-        assert_equal(found, torchvision_result(model, image))
-        counts.append(len(found))
+        actual = model.predict(image)[0]
+        assert_equal(actual, torchvision_result(model, image))
+        counts.append(len(actual))
     assert counts[0] == 0
     assert counts[-1] == 100
 
@@ -71,19 +71,19 @@ def test_a_seed_gives_the_values_of_torchvisions_own_builder(builder: str) -> No
 
 
 def test_bundled_weights_equal_torchvision_on_images(bundled: MaskRCNN, images: list[Path], astronaut: np.ndarray) -> None:
-    found = [bundled.predict(image)[0] for image in [*images, astronaut]]
-    for image, instances in zip([*images, astronaut], found):
+    actual = [bundled.predict(image)[0] for image in [*images, astronaut]]
+    for image, instances in zip([*images, astronaut], actual):
         assert_equal(instances, torchvision_result(bundled, image))
-    assert sum(map(len, found)) > 0
+    assert sum(map(len, actual)) > 0
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 7), (33, 900), (1200, 40), (479, 641), (3000, 2000)])
 def test_sizes_that_torchvision_takes(size: tuple[int, int]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3)
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
-    found = model.predict(image)[0]
-    assert len(found) > 0
-    assert_equal(found, torchvision_result(model, image))
+    actual = model.predict(image)[0]
+    assert len(actual) > 0
+    assert_equal(actual, torchvision_result(model, image))
 
 
 @pytest.mark.parametrize("size", [(1, 2000), (2000, 1), (3, 4000), (1, 70_000)])
@@ -92,9 +92,9 @@ def test_sizes_at_which_torchvision_fails_work_and_spoil_nothing(size: tuple[int
     image = torch.rand(3, *size, generator=torch.Generator().manual_seed(0))
     with pytest.raises(RuntimeError):
         torchvision_result(model, image)
-    found = model.predict(image)[0]
-    assert found.size == size
-    assert np.isfinite(found.boxes).all()
+    actual = model.predict(image)[0]
+    assert actual.size == size
+    assert np.isfinite(actual.boxes).all()
     normal = torch.rand(3, 300, 400, generator=torch.Generator().manual_seed(1))
     assert_equal(model.predict(normal)[0], torchvision_result(model, normal))
 
@@ -102,17 +102,17 @@ def test_sizes_at_which_torchvision_fails_work_and_spoil_nothing(size: tuple[int
 def test_boxes_at_the_edges_and_masks_over_all_the_image() -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", anchors=((1000,),) * 5, spread=0.3)
     image = torch.rand(3, 200, 300, generator=torch.Generator().manual_seed(0))
-    found = model.predict(image, mask_threshold=0.01)[0]
-    assert (found.boxes[:, :2] == 0).any()
-    assert (found.boxes[:, 2:] == [300, 200]).any()
-    assert_equal(found, torchvision_result(model, image), threshold=0.01)
+    actual = model.predict(image, mask_threshold=0.01)[0]
+    assert (actual.boxes[:, :2] == 0).any()
+    assert (actual.boxes[:, 2:] == [300, 200]).any()
+    assert_equal(actual, torchvision_result(model, image), threshold=0.01)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7, 1.0])
 def test_every_mask_threshold(threshold: float, bundled: MaskRCNN, astronaut: np.ndarray) -> None:
-    found = bundled.predict(astronaut, mask_threshold=threshold)[0]
+    actual = bundled.predict(astronaut, mask_threshold=threshold)[0]
     expected = torchvision_result(bundled, astronaut)["masks"][:, 0].numpy()
-    for crop, mask in zip(found.masks, expected):
+    for crop, mask in zip(actual.masks, expected):
         assert crop is not None
         height, width = crop.pixels.shape
         inside = mask[crop.y : crop.y + height, crop.x : crop.x + width]
@@ -122,16 +122,16 @@ def test_every_mask_threshold(threshold: float, bundled: MaskRCNN, astronaut: np
 
 def test_a_confidence_threshold_equals_torchvisions_score_threshold(images: list[Path]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3)
-    found = model.predict(images[0], confidence_threshold=0.4)[0]
+    actual = model.predict(images[0], confidence_threshold=0.4)[0]
     model.network.roi_heads.score_thresh = 0.4
-    assert len(found) > 0
-    assert_equal(found, torchvision_result(model, images[0]))
+    assert len(actual) > 0
+    assert_equal(actual, torchvision_result(model, images[0]))
 
 
 def test_a_class_filter_equals_torchvision_with_the_other_scores_at_zero(images: list[Path]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=1.0, num_classes=6)
     chosen = ["class_2", "class_5"]
-    found = model.predict(images[0], classes=chosen)[0]
+    actual = model.predict(images[0], classes=chosen)[0]
     softmax = torch.nn.functional.softmax
 
     def only_chosen(logits: torch.Tensor, dim: int) -> torch.Tensor:
@@ -142,8 +142,8 @@ def test_a_class_filter_equals_torchvision_with_the_other_scores_at_zero(images:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("torchvision.models.detection.roi_heads.F.softmax", only_chosen)
         expected = torchvision_result(model, images[0])
-    assert set(found.names) == set(chosen)
-    assert_equal(found, expected)
+    assert set(actual.names) == set(chosen)
+    assert_equal(actual, expected)
 
 
 def test_most_detections(images: list[Path]) -> None:
@@ -182,9 +182,9 @@ def test_the_first_image_does_not_change_the_pooling_of_later_ones() -> None:
 def test_autocast_finds_nearly_the_same_and_leaves_no_trace(astronaut: np.ndarray, bundled: MaskRCNN) -> None:
     before = bundled.predict(astronaut, confidence_threshold=0.5)[0]
     rough = MaskRCNN("bundled", autocast="bfloat16")
-    found = rough.predict(astronaut, confidence_threshold=0.5)[0]
-    assert found.labels.tolist() == before.labels.tolist()
-    np.testing.assert_allclose(found.scores, before.scores, atol=0.05)  # type: ignore[arg-type]
+    actual = rough.predict(astronaut, confidence_threshold=0.5)[0]
+    assert actual.labels.tolist() == before.labels.tolist()
+    np.testing.assert_allclose(actual.scores, before.scores, atol=0.05)  # type: ignore[arg-type]
     assert all(cell.dtype == torch.float32 for cell in rough.network.rpn.anchor_generator.cell_anchors)
     with torch.no_grad():
         rough.network([as_float(read(astronaut))])

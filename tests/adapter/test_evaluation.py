@@ -1,4 +1,4 @@
-"""Scores are pycocotools' own; what is left out is said."""
+"""Scores are pycocotools' own; what is skipped is named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COCO_MINI = SHARED / "coco-mini" / "instances.json"
 
 
 def jittered(images: LabeledDataset, seed: int = 0) -> list[Instances]:
-    """Predictions near the labels: boxes and masks moved, some left out, some of another class, scores by chance."""
+    """Predictions near the labels: boxes and masks moved, some missing, some of another class, random scores."""
     rng = np.random.default_rng(seed)
     made = []
     for image in images:
@@ -41,13 +41,13 @@ def jittered(images: LabeledDataset, seed: int = 0) -> list[Instances]:
 
 
 def test_numbers_equal_pycocotools(images_with_labels: LabeledDataset, tmp_path: Path) -> None:
-    found = jittered(images_with_labels)
-    evaluation = run_to_end(measure(images_with_labels, found, images_with_labels.class_names))
+    labeled = jittered(images_with_labels)
+    evaluation = run_to_end(measure(images_with_labels, labeled, images_with_labels.class_names))
     write_coco(tmp_path / "labels.json", images_with_labels)
     truth = COCO(str(tmp_path / "labels.json"))
     for kind, theirs, other in (("boxes", "bbox", "segmentation"), ("masks", "segm", "bbox")):
         # With both in a result pycocotools would take the box's area for the mask's.
-        found_in_all = [result for number, image in enumerate(found, start=1) for result in image.to_coco(number)]
+        found_in_all = [result for number, image in enumerate(labeled, start=1) for result in image.to_coco(number)]
         results = [{name: value for name, value in result.items() if name != other} for result in found_in_all]
         (tmp_path / "results.json").write_text(json.dumps(results))
         expected = COCOeval(truth, truth.loadRes(str(tmp_path / "results.json")), theirs)
@@ -118,13 +118,13 @@ GOOD = {
 def test_categories_may_begin_at_zero(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     (tmp_path / "coco.json").write_text(json.dumps(GOOD))
-    found = read_coco(tmp_path / "coco.json")
-    assert found.class_names == ("__background__", "zero", "seven")
-    assert found[0].instances.names == ["zero"]
+    labeled = read_coco(tmp_path / "coco.json")
+    assert labeled.class_names == ("__background__", "zero", "seven")
+    assert labeled[0].instances.names == ["zero"]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"images": []}, "names no image"),
         ({"images": [{"id": 1, "file_name": "../a.jpg", "height": 2, "width": 3}]}, "not below the folder"),
@@ -141,10 +141,10 @@ def test_categories_may_begin_at_zero(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": [1], "category_id": 0}]}, "not COCO's format"),
     ],
 )
-def test_files_that_are_not_coco(change: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_files_that_are_not_coco(change: dict[str, object], message: str, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     (tmp_path / "coco.json").write_text(json.dumps(GOOD | change))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_coco(tmp_path / "coco.json")
 
 
@@ -158,14 +158,14 @@ def test_broken_annotations_are_named(tmp_path: Path) -> None:
         {**annotation, "id": 9, "segmentation": [[1, 2, 3]]},
     ]
     (tmp_path / "coco.json").write_text(json.dumps(GOOD | {"annotations": [annotation, *bad]}))
-    found = read_coco(tmp_path / "coco.json")
-    assert found.objects == 1
-    assert [label.label for label in found.skipped] == ["6", "7", "8", "9"]
-    assert "not [20, 30]" in found.skipped[0].reason
+    labeled = read_coco(tmp_path / "coco.json")
+    assert labeled.objects == 1
+    assert [label.label for label in labeled.skipped] == ["6", "7", "8", "9"]
+    assert "not [20, 30]" in labeled.skipped[0].reason
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"segmentation": 5}, "a list of polygons or an RLE, not int"),
         ({"segmentation": [[1, 1, 9, 1]]}, "three points or more"),
@@ -179,12 +179,12 @@ def test_broken_annotations_are_named(tmp_path: Path) -> None:
         ({"category_id": "0"}, "is not in the categories"),
     ],
 )
-def test_annotations_that_are_broken_are_named(change: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_annotations_that_are_broken_are_named(change: dict[str, object], message: str, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
     (good,) = GOOD["annotations"]
     (tmp_path / "coco.json").write_text(json.dumps({**GOOD, "annotations": [{**good, **change}, {**good, "id": 6}]}))
-    found = read_coco(tmp_path / "coco.json")
-    assert found[0].instances.ids == ("6",)
-    ((image, label, reason),) = [(bad.image, bad.label, bad.reason) for bad in found.skipped]
+    labeled = read_coco(tmp_path / "coco.json")
+    assert labeled[0].instances.ids == ("6",)
+    ((image, label, reason),) = [(bad.image, bad.label, bad.reason) for bad in labeled.skipped]
     assert (image, label) == ("a.jpg", "5")
-    assert said in reason
+    assert message in reason

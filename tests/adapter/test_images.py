@@ -40,9 +40,9 @@ def test_the_same_image_in_every_form(rgb: np.ndarray, tmp_path: Path) -> None:
     image.save(path)
     forms = [path, str(path), path.read_bytes(), image, rgb, rgb / 255, torch.from_numpy(rgb).permute(2, 0, 1)]
     for form in forms:
-        found = read(form)
-        found = found if found.dtype == torch.uint8 else (found * 255).round().to(torch.uint8)
-        np.testing.assert_array_equal(pixels(found), rgb)
+        actual = read(form)
+        actual = actual if actual.dtype == torch.uint8 else (actual * 255).round().to(torch.uint8)
+        np.testing.assert_array_equal(pixels(actual), rgb)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -72,10 +72,10 @@ def test_other_modes_become_rgb(mode: str, rgb: np.ndarray) -> None:
     image = Image.fromarray(rgb).convert(mode if mode != "LAB" else "RGB")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = read(image)
-    assert found.shape == (3, 12, 20)
+        actual = read(image)
+    assert actual.shape == (3, 12, 20)
     if mode in ("RGBA", "RGBX"):
-        np.testing.assert_array_equal(pixels(found), rgb)
+        np.testing.assert_array_equal(pixels(actual), rgb)
 
 
 @pytest.mark.parametrize("form", ["png", "tiff", "array"])
@@ -91,8 +91,8 @@ def test_palettes_with_transparency_need_no_warning() -> None:
     image.putpalette([0, 0, 0, 10, 20, 30])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = read(encoded(image, "PNG", transparency=b"\x00\x80"))
-    np.testing.assert_array_equal(pixels(found)[0, 0], [10, 20, 30])
+        actual = read(encoded(image, "PNG", transparency=b"\x00\x80"))
+    np.testing.assert_array_equal(pixels(actual)[0, 0], [10, 20, 30])
 
 
 def test_cmyk_jpegs_keep_their_colours() -> None:

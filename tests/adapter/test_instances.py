@@ -23,9 +23,9 @@ frames = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(lambda shape:
 
 @pytest.fixture
 def people(bundled: MaskRCNN, astronaut: np.ndarray) -> Instances:
-    found = bundled.predict(astronaut)[0]
-    assert len(found) > 1
-    return found
+    actual = bundled.predict(astronaut)[0]
+    assert len(actual) > 1
+    return actual
 
 
 @given(frames)
@@ -106,7 +106,7 @@ def test_polygons_of_a_large_mask_keep_to_the_budget() -> None:
     assert len(fewest) < 20
 
 
-def test_holes_are_filled_and_small_parts_left_out() -> None:
+def test_holes_are_filled_and_small_parts_skipped() -> None:
     frame = np.zeros((30, 30), dtype=bool)
     frame[2:20, 2:20] = True
     frame[8:12, 8:12] = False
@@ -149,13 +149,13 @@ def test_ids_and_attributes_survive_coco() -> None:
         },
         {"id": 6, "category_id": 9, "bbox": [0, 0, 2, 3]},
     ]
-    found = Instances.from_coco(annotations, (8, 8), {3: "cat", 9: "dog"})
-    assert found.names == ["cat", "dog"]
-    assert found.ids == ("5", "6")
-    assert found.attributes == ({"iscrowd": 0, "color": "red"}, {})
-    assert found.masks[1] is None
-    assert found.frame(0).sum() == 16
-    back = found.to_coco()
+    actual = Instances.from_coco(annotations, (8, 8), {3: "cat", 9: "dog"})
+    assert actual.names == ["cat", "dog"]
+    assert actual.ids == ("5", "6")
+    assert actual.attributes == ({"iscrowd": 0, "color": "red"}, {})
+    assert actual.masks[1] is None
+    assert actual.frame(0).sum() == 16
+    back = actual.to_coco()
     assert back[0]["color"] == "red"
     assert "segmentation" not in back[1]
 
@@ -197,11 +197,11 @@ def test_choosing_some_and_wrong_parts(people: Instances) -> None:
         Instances((4, 4), np.zeros((1, 4)), np.ones(1), ("a",), (None,))
 
 
-def assert_same(found: Instances, expected: Instances, *, scores: bool = True) -> None:
-    assert found.size == expected.size
-    assert found.names == expected.names
-    np.testing.assert_allclose(found.boxes, expected.boxes, rtol=1e-6)
+def assert_same(actual: Instances, expected: Instances, *, scores: bool = True) -> None:
+    assert actual.size == expected.size
+    assert actual.names == expected.names
+    np.testing.assert_allclose(actual.boxes, expected.boxes, rtol=1e-6)
     if scores:
-        np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)  # type: ignore[arg-type]
-    for frame, other in zip(found.frames(), expected.frames()):
+        np.testing.assert_allclose(actual.scores, expected.scores, rtol=1e-6)  # type: ignore[arg-type]
+    for frame, other in zip(actual.frames(), expected.frames()):
         np.testing.assert_array_equal(frame, other)

@@ -36,8 +36,8 @@ def test_no_tensor_of_n_full_frames_is_made(astronaut: np.ndarray) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.1)
     image = as_float(read(Image.fromarray(astronaut).resize((WIDTH, HEIGHT))))
     with LargestTensor() as largest:
-        found = model.predict(image)[0]
-    assert len(found) == 100
+        instances = model.predict(image)[0]
+    assert len(instances) == 100
     assert largest.elements <= 3 * HEIGHT * WIDTH  # the image itself
     with torch.no_grad(), LargestTensor() as theirs:
         model.network([image])

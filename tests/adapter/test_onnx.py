@@ -38,11 +38,11 @@ def test_the_same_input_gives_the_same_objects(file: Path, bundled: MaskRCNN, im
         padded[:, : fitted.shape[-2], : fitted.shape[-1]] = fitted.clamp(0, 1)
         height, width = model.input_size
         whole = MaskRCNN(bundled.weights, min_size=height, max_size=width)
-        (expected,), (found,) = whole.predict([padded]), model.predict([padded])
-        assert len(found) == len(expected)
-        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
-        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)  # type: ignore[arg-type]
-        for one, other in zip(found.frames(), expected.frames()):
+        (expected,), (actual,) = whole.predict([padded]), model.predict([padded])
+        assert len(actual) == len(expected)
+        np.testing.assert_allclose(actual.boxes, expected.boxes, atol=1e-2)
+        np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)  # type: ignore[arg-type]
+        for one, other in zip(actual.frames(), expected.frames()):
             assert (one != other).sum() <= 0.001 * max(other.sum(), 1000)
 
 
@@ -63,20 +63,20 @@ def test_images_of_any_size_in_batches(file: Path, bundled: MaskRCNN, images: li
 def test_a_bad_image_is_named_and_alone(file: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("not an image")
     model = OnnxMaskRCNN(file)
-    found = list(model.predict_each([CHECK_IMAGE, tmp_path / "text.jpg", CHECK_IMAGE]))
-    assert [isinstance(result, ImageError) for result in found] == [False, True, False]
+    actual = list(model.predict_each([CHECK_IMAGE, tmp_path / "text.jpg", CHECK_IMAGE]))
+    assert [isinstance(result, ImageError) for result in actual] == [False, True, False]
     with pytest.raises(ImageError, match=r"image 1 .*text\.jpg"):
         model.predict([CHECK_IMAGE, tmp_path / "text.jpg"])
 
 
 def test_wrong_settings_are_named(file: Path) -> None:
     model = OnnxMaskRCNN(file)
-    for options, said in (
+    for options, message in (
         ({"confidence_threshold": 0.01}, "exported with a confidence_threshold of 0.05"),
         ({"max_detections": 101}, "at most 100"),
         ({"classes": ["zebra"]}, "unknown class 'zebra'"),
     ):
-        with pytest.raises(SettingsError, match=said):
+        with pytest.raises(SettingsError, match=message):
             model.predict(CHECK_IMAGE, **options)  # type: ignore[arg-type]
 
 
@@ -85,8 +85,8 @@ def test_files_that_are_not_ours(file: Path, tmp_path: Path) -> None:
     graph = onnx.load(str(file))
     del graph.metadata_props[:]
     onnx.save(graph, str(tmp_path / "other.onnx"))
-    for name, said in (("text", "cannot be read"), ("other", "not written by maskbridge"), ("none", "cannot be read")):
-        with pytest.raises(WeightsError, match=said):
+    for name, message in (("text", "cannot be read"), ("other", "not written by maskbridge"), ("none", "cannot be read")):
+        with pytest.raises(WeightsError, match=message):
             OnnxMaskRCNN(tmp_path / f"{name}.onnx")
 
 
@@ -106,10 +106,10 @@ def test_nothing_to_check_with(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [({"input_size": (100, 96)}, "multiples of 32"), ({"batch_size": 0}, "1 to 64"), ({"path": "a.pt"}, "end in .onnx")],
 )
-def test_sizes_that_cannot_be(options: dict[str, object], said: str, bundled: MaskRCNN, tmp_path: Path) -> None:
+def test_sizes_that_cannot_be(options: dict[str, object], message: str, bundled: MaskRCNN, tmp_path: Path) -> None:
     path = tmp_path / str(options.pop("path", "a.onnx"))
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         export(bundled, path, **options)  # type: ignore[arg-type]

@@ -54,11 +54,11 @@ def test_predict_each_reads_images_as_they_are_needed(bundled: MaskRCNN, astrona
 
 
 def test_boxes_of_detections_give_their_masks(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
-    found = bundled.predict(astronaut)[0]
-    again = bundled.segment_boxes(astronaut, found.boxes, found.names)
-    np.testing.assert_array_equal(again.boxes, found.boxes)
-    np.testing.assert_array_equal(again.labels, found.labels)
-    for frame, other in zip(found.frames(), again.frames()):
+    actual = bundled.predict(astronaut)[0]
+    again = bundled.segment_boxes(astronaut, actual.boxes, actual.names)
+    np.testing.assert_array_equal(again.boxes, actual.boxes)
+    np.testing.assert_array_equal(again.labels, actual.labels)
+    for frame, other in zip(actual.frames(), again.frames()):
         assert (frame != other).mean() < 0.001
 
 
@@ -66,16 +66,16 @@ def test_the_box_head_chooses_where_no_label_is_given() -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.3, num_classes=5)
     image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
     boxes = [[10, 10, 60, 70], [-20, 5, 500, 80], [0, 0, 1, 1], [30.2, 20.4, 30.9, 50]]
-    found = model.segment_boxes(image, boxes, ["class_2", None, 3, None])
-    np.testing.assert_array_equal(found.boxes, np.asarray(boxes, dtype=np.float32))
-    assert (found.labels[0], found.labels[2]) == (2, 3)
-    assert (found.labels > 0).all()
-    assert ((found.scores >= 0) & (found.scores <= 1)).all()  # type: ignore[operator]
+    actual = model.segment_boxes(image, boxes, ["class_2", None, 3, None])
+    np.testing.assert_array_equal(actual.boxes, np.asarray(boxes, dtype=np.float32))
+    assert (actual.labels[0], actual.labels[2]) == (2, 3)
+    assert (actual.labels > 0).all()
+    assert ((actual.scores >= 0) & (actual.scores <= 1)).all()  # type: ignore[operator]
     only = model.segment_boxes(image, boxes, classes=["class_4"])
     assert set(only.names) == {"class_4"}
     features = model.encode([read(image)])
     again = model.segment_boxes(features, boxes, ["class_2", None, 3, None])
-    for frame, other in zip(found.frames(), again.frames()):
+    for frame, other in zip(actual.frames(), again.frames()):
         np.testing.assert_array_equal(frame, other)
     assert len(model.segment_boxes(image, [])) == 0
 
@@ -107,8 +107,8 @@ def test_threads_with_settings_of_their_own_do_not_disturb_each_other(bundled: M
     ]
     expected = [bundled.predict(astronaut, **choice)[0] for choice in choices]
     with ThreadPoolExecutor(4) as workers:
-        found = list(workers.map(lambda index: bundled.predict(astronaut, **choices[index % 4])[0], range(24)))
-    for index, instances in enumerate(found):
+        actual = list(workers.map(lambda index: bundled.predict(astronaut, **choices[index % 4])[0], range(24)))
+    for index, instances in enumerate(actual):
         np.testing.assert_allclose(instances.boxes, expected[index % 4].boxes, atol=1e-2)
         for frame, other in zip(instances.frames(), expected[index % 4].frames()):
             assert (frame != other).mean() <= 0.001

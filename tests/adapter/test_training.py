@@ -56,16 +56,16 @@ def test_losses_equal_torchvisions() -> None:
     module = TrainingModule(ours, TrainingSettings(), 10)
     module.network.train()
     pairs = shapes(3)
-    images, targets = [as_float(read(pixels)) for pixels, _ in pairs], [found.to_target() for _, found in pairs]
+    images, targets = [as_float(read(pixels)) for pixels, _ in pairs], [instances.to_target() for _, instances in pairs]
     with torch.random.fork_rng():
         torch.manual_seed(7)
         expected = theirs([image.clone() for image in images], [dict(target) for target in targets])
         torch.manual_seed(7)
-        found = module.network(images, targets)
+        losses = module.network(images, targets)
     assert set(expected) == set(LOSSES)
     for name in LOSSES:
         assert expected[name].item() > 0
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(losses[name], expected[name], rtol=1e-6, atol=1e-9)
 
 
 def test_overfitting_a_few_images(model: MaskRCNN, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(model: MaskRCNN,
     same = [{k: v for k, v in row.items() if k != "seconds"} for row in resumed.history]
     assert same == [{k: v for k, v in row.items() if k != "seconds"} for row in undisturbed.history]
     again = train(model, images, broken, settings, progress=False, validation=validation)
-    assert again.resumed == 3, "a training that is done is not done again"
+    assert again.resumed == 3, "a finished run is not repeated"
 
 
 def train_in_process(out: str) -> None:
@@ -164,21 +164,21 @@ def test_changes_follow_from_seed_and_epoch() -> None:
     assert not torch.equal(one[0], other[0])
     batches = EpochBatches(images, TrainingSettings(seed=1), lambda: 5)
     assert list(batches) == list(batches)
-    assert sorted(place for batch in batches for _, place in batch) == [0, 1, 2, 3]
+    assert sorted(index for batch in batches for _, index in batch) == [0, 1, 2, 3]
 
 
-def test_work_is_shared_out_without_losing_a_image() -> None:
+def test_work_is_shared_out_without_losing_an_image() -> None:
     images = images_of(shapes(7))
     ranks = [EpochBatches(images, TrainingSettings(), lambda: 0, rank=rank, world=3) for rank in range(3)]
     assert [len(list(rank)) for rank in ranks] == [len(rank) for rank in ranks] == [2, 2, 2]
-    assert {place for rank in ranks for batch in rank for _, place in batch} == set(range(7))
+    assert {index for rank in ranks for batch in rank for _, index in batch} == set(range(7))
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_boxes_fit_their_masks_after_changes(seed: int) -> None:
-    (pixels, found), *_ = shapes(1, seed=seed)
+    (pixels, instances), *_ = shapes(1, seed=seed)
     torch.manual_seed(seed)
-    image, target = augment(read(pixels), found.to_target(), TrainingSettings(scale_jitter=(0.4, 2.5)))
+    image, target = augment(read(pixels), instances.to_target(), TrainingSettings(scale_jitter=(0.4, 2.5)))
     height, width = image.shape[-2:]
     assert (height, width) == pixels.shape[:2]
     assert len(target["boxes"]) == len(target["labels"]) == len(target["masks"])
@@ -203,7 +203,7 @@ def test_a_loss_that_is_no_number_names_the_batch(model: MaskRCNN, tmp_path: Pat
     assert report.last.read_bytes() == kept
 
 
-def test_it_can_be_stopped_and_goes_on(model: MaskRCNN, tmp_path: Path) -> None:
+def test_it_can_be_stopped_and_resumes(model: MaskRCNN, tmp_path: Path) -> None:
     images, settings = images_of(shapes(4)), TrainingSettings(epochs=2)
     steps = train_steps(model, images, tmp_path, settings)
     for step in steps:
@@ -282,14 +282,14 @@ def test_labels_that_cannot_be_used_are_named(
 
 def test_class_lists_that_make_no_sense(model: MaskRCNN, tmp_path: Path) -> None:
     images = images_of(shapes(1))
-    for names, said in (([], "empty"), (["a", "a"], "2 times"), ("disc", "not one string"), ([" "], "not empty")):
-        with pytest.raises(DataError, match=said):
+    for names, message in (([], "empty"), (["a", "a"], "2 times"), ("disc", "not one string"), ([" "], "not empty")):
+        with pytest.raises(DataError, match=message):
             train(model, images, tmp_path, class_names=names, progress=False)
     with pytest.raises(DataError, match="no label can be used"):
         train(model, images, tmp_path, class_names=["zebra"], progress=False)
 
 
-def test_a_image_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> None:
     pairs = [(np.zeros((10, 10, 3), dtype=np.uint8), instances())]
     with pytest.raises(ImageError, match="is 10 x 10 pixels, its labels are for 30 x 20"):
         train(model, images_of(pairs), tmp_path, progress=False)

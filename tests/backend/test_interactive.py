@@ -40,9 +40,9 @@ def service() -> Service:
 def person(image_server: ImageServer, bundled: MaskRCNN) -> tuple[int, Instances]:
     """An image (its number) with a person in it, and what the model finds."""
     for number in range(8):
-        found = bundled.predict([image_server.image(number)], confidence_threshold=0.9)[0]
-        if len(found) == 1:
-            return number, found
+        instances = bundled.predict([image_server.image(number)], confidence_threshold=0.9)[0]
+        if len(instances) == 1:
+            return number, instances
     raise AssertionError("no image with one person")
 
 
@@ -54,109 +54,109 @@ def drawn(
     return {"id": "x", "type": kind, "from_name": name, "to_name": "image", "value": {**value, **labels}, **shape, **others}
 
 
-def rectangle(found: Instances, label: str | None = "Person", **others: Any) -> dict[str, Any]:
-    x1, y1, x2, y2 = found.boxes[0] / np.array([found.size[1], found.size[0]] * 2) * 100
+def rectangle(instances: Instances, label: str | None = "Person", **others: Any) -> dict[str, Any]:
+    x1, y1, x2, y2 = instances.boxes[0] / np.array([instances.size[1], instances.size[0]] * 2) * 100
     value = {"x": float(x1), "y": float(y1), "width": float(x2 - x1), "height": float(y2 - y1), "rotation": 0}
     kind, name = ("rectanglelabels", "box") if label else ("rectangle", "plain")
-    return drawn(kind, name, value, found.size, label, **others)
+    return drawn(kind, name, value, instances.size, label, **others)
 
 
-def point(found: Instances, label: str = "Person", *, inside: bool = True, **others: Any) -> dict[str, Any]:
+def point(instances: Instances, label: str = "Person", *, inside: bool = True, **others: Any) -> dict[str, Any]:
     """A point in the middle of the mask, or in a corner of the image that it does not reach."""
-    frame = found.frame(0)
+    frame = instances.frame(0)
     rows, columns = np.nonzero(frame)
     middle = np.argsort(columns + 1000 * rows)[len(rows) // 2]
     corners = [(0, 0), (0, frame.shape[1] - 1), (frame.shape[0] - 1, 0), (frame.shape[0] - 1, frame.shape[1] - 1)]
-    row, column = (rows[middle], columns[middle]) if inside else next(place for place in corners if not frame[place])
+    row, column = (rows[middle], columns[middle]) if inside else next(corner for corner in corners if not frame[corner])
     value = {"x": (column + 0.5) / frame.shape[1] * 100, "y": (row + 0.5) / frame.shape[0] * 100, "width": 0.3}
-    return drawn("keypointlabels", "point", value, found.size, label, **others)
+    return drawn("keypointlabels", "point", value, instances.size, label, **others)
 
 
 def click(service: Service, image: object, regions: list[Any], config: str = CONFIG) -> list[dict[str, Any]]:
     answer = service.interactive.answer({"id": 1, "data": {"image": image}}, {"result": regions}, config, 1)
-    found = json.loads(answer)
-    assert found["model_version"] == service.registry.own.version
-    return list(found["result"])
+    instances = json.loads(answer)
+    assert instances["model_version"] == service.registry.own.version
+    return list(instances["result"])
 
 
 def test_a_rectangle_becomes_a_mask(
     service: Service, image_server: ImageServer, person: tuple[int, Instances], bundled: MaskRCNN
 ) -> None:
-    number, found = person
+    number, instances = person
     url = f"{image_server.url}/image/{number}?rectangle"
-    (region,) = click(service, url, [rectangle(found)])
+    (region,) = click(service, url, [rectangle(instances)])
     check_result([region], {"Person"})
     assert (region["from_name"], region["type"]) == ("mask", "brushlabels")
-    size = np.array([found.size[1], found.size[0]] * 2)
-    box = np.array([[rectangle(found)["value"][side] for side in ("x", "y", "width", "height")]]) / 100 * size
+    size = np.array([instances.size[1], instances.size[0]] * 2)
+    box = np.array([[rectangle(instances)["value"][side] for side in ("x", "y", "width", "height")]]) / 100 * size
     box[:, 2:] += box[:, :2]
     expected = bundled.segment_boxes(image_server.image(number), box, classes=["person"])
     np.testing.assert_array_equal(mask_of(region), expected.frame(0))
 
 
 def test_labels_of_the_answer(service: Service, image_server: ImageServer, person: tuple[int, Instances]) -> None:
-    number, found = person
+    number, instances = person
     url = f"{image_server.url}/image/{number}?labels"
-    # The tool's label, also where it means no class; else the box head's class; never one that the answer does not have.
-    assert click(service, url, [rectangle(found, "Thing")])[0]["value"]["brushlabels"] == ["Thing"]
-    assert click(service, url, [rectangle(found, None)])[0]["value"]["brushlabels"] == ["Person"]
-    assert click(service, url, [rectangle(found, "Other")])[0]["value"]["brushlabels"] == ["Person"]
+    # The tool's label, also where it maps to no class; else the box head's class; never one that the answer does not have.
+    assert click(service, url, [rectangle(instances, "Thing")])[0]["value"]["brushlabels"] == ["Thing"]
+    assert click(service, url, [rectangle(instances, None)])[0]["value"]["brushlabels"] == ["Person"]
+    assert click(service, url, [rectangle(instances, "Other")])[0]["value"]["brushlabels"] == ["Person"]
     strangers = CONFIG.replace("Person", "Zebra")
-    assert click(service, url, [rectangle(found, "Other")], strangers) == []
+    assert click(service, url, [rectangle(instances, "Other")], strangers) == []
 
 
 def test_a_point_picks_the_object_under_it(
     service: Service, image_server: ImageServer, person: tuple[int, Instances]
 ) -> None:
-    number, found = person
+    number, instances = person
     url = f"{image_server.url}/image/{number}?point"
-    (region,) = click(service, url, [point(found)])
+    (region,) = click(service, url, [point(instances)])
     mask = mask_of(region)
-    assert (mask & found.frame(0)).sum() / (mask | found.frame(0)).sum() > 0.9
-    assert click(service, url, [point(found, inside=False)]) == []
-    assert click(service, url, [point(found), point(found, is_positive=0)]) == []
+    assert (mask & instances.frame(0)).sum() / (mask | instances.frame(0)).sum() > 0.9
+    assert click(service, url, [point(instances, inside=False)]) == []
+    assert click(service, url, [point(instances), point(instances, is_positive=0)]) == []
 
 
 def test_the_project_answers_in_its_own_mask_tag(
     service: Service, image_server: ImageServer, person: tuple[int, Instances]
 ) -> None:
-    number, found = person
+    number, instances = person
     url = f"{image_server.url}/image/{number}?tags"
     for tag in ("PolygonLabels", "BitmaskLabels"):
-        regions = click(service, url, [rectangle(found)], CONFIG.replace("BrushLabels", tag))
+        regions = click(service, url, [rectangle(instances)], CONFIG.replace("BrushLabels", tag))
         check_result(regions, {"Person"})
         assert {region["type"] for region in regions} == {tag.lower()}
     only_boxes = (
         f"<View>{IMAGE}<RectangleLabels name='out' toName='image'><Label value='Person'/></RectangleLabels>{TOOLS}</View>"
     )
-    assert click(service, url, [rectangle(found)], only_boxes) == []  # a box for a box is no help
-    assert [region["from_name"] for region in click(service, url, [point(found)], only_boxes)] == ["out"]
-    assert click(service, url, [rectangle(found)], f"<View>{IMAGE}{TOOLS}</View>") == []
+    assert click(service, url, [rectangle(instances)], only_boxes) == []  # a box for a box is no help
+    assert [region["from_name"] for region in click(service, url, [point(instances)], only_boxes)] == ["out"]
+    assert click(service, url, [rectangle(instances)], f"<View>{IMAGE}{TOOLS}</View>") == []
 
 
 def test_images_of_a_list(service: Service, image_server: ImageServer, person: tuple[int, Instances]) -> None:
-    number, found = person
+    number, instances = person
     config = CONFIG.replace('value="$image"', 'valueList="$image"')
     urls = [f"{image_server.url}/image/{number + 1}?list", f"{image_server.url}/image/{number}?list"]
-    (region,) = click(service, urls, [rectangle(found, item_index=1)], config)
+    (region,) = click(service, urls, [rectangle(instances, item_index=1)], config)
     assert region["item_index"] == 1
-    assert (region["original_height"], region["original_width"]) == found.size
+    assert (region["original_height"], region["original_width"]) == instances.size
     with pytest.raises(TaskImageError, match="no image"):
-        click(service, urls, [rectangle(found, item_index=7)], config)
+        click(service, urls, [rectangle(instances, item_index=7)], config)
 
 
 def test_the_second_click_skips_the_trunk(
     service: Service, image_server: ImageServer, person: tuple[int, Instances], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number, found = person
+    number, instances = person
     url = f"{image_server.url}/image/{number}?second"
     encoded: list[int] = []
     encode = service.registry.own.model.encode
     monkeypatch.setattr(service.registry.own.model, "encode", lambda images: encoded.append(1) or encode(images))
     before = len(image_server.seen)
-    first = click(service, url, [rectangle(found)])
-    second = click(service, url, [rectangle(found)])
-    click(service, url, [point(found)])
+    first = click(service, url, [rectangle(instances)])
+    second = click(service, url, [rectangle(instances)])
+    click(service, url, [point(instances)])
     assert len(encoded) == 1
     assert len(image_server.seen) == before + 1
     assert first[0]["value"] == second[0]["value"]
@@ -164,13 +164,13 @@ def test_the_second_click_skips_the_trunk(
 
 
 def test_a_click_overtakes_bulk_work(service: Service, image_server: ImageServer, person: tuple[int, Instances]) -> None:
-    number, found = person
+    number, instances = person
     tasks = [{"id": n, "data": {"image": f"{image_server.url}/image/{n}?overtaken"}} for n in range(60)]
     bulk = threading.Thread(target=service.predictor.predict, args=(tasks, CONFIG))
     bulk.start()
     wait_for(lambda: 0 < len(service.predictor) < 55)
     left = len(service.predictor)
-    assert click(service, f"{image_server.url}/image/{number}?overtakes", [rectangle(found)])
+    assert click(service, f"{image_server.url}/image/{number}?overtakes", [rectangle(instances)])
     assert len(service.predictor) > left // 2
     bulk.join()
 
@@ -202,11 +202,11 @@ def test_images_that_cannot_be_had(service: Service, person: tuple[int, Instance
         drawn("rectanglelabels", "box", {"x": 1, "y": 0, "width": 0, "height": 10}, (10, 10), "Person"),
     ],
 )
-def test_what_cannot_be_understood_is_left_out(region: Any) -> None:
+def test_invalid_regions_are_skipped(region: Any) -> None:
     assert read_prompts({"result": [region]}, parse(CONFIG)) == []
 
 
-def test_a_turned_rectangle_prompts_with_the_box_around_it() -> None:
+def test_a_rotated_rectangle_prompts_with_the_box_around_it() -> None:
     value = {"x": 50, "y": 20, "width": 10, "height": 40, "rotation": 90}
     (prompt,) = read_prompts({"result": [drawn("rectanglelabels", "box", value, (100, 100), "Person")]}, parse(CONFIG))
     assert prompt.box == pytest.approx((0.1, 0.2, 0.5, 0.3))
@@ -215,10 +215,10 @@ def test_a_turned_rectangle_prompts_with_the_box_around_it() -> None:
 def test_the_surest_object_under_a_point() -> None:
     crop = MaskCrop(0, 0, np.ones((5, 5), bool))
     inner = MaskCrop(1, 1, np.ones((2, 2), bool))
-    found = Instances((9, 9), np.zeros((2, 4)), [1, 1], ("_", "a"), [crop, inner], scores=[0.4, 0.9])
-    assert object_under(found, [(1.5, 1.5, True)]) == 1
-    assert object_under(found, [(4.5, 4.5, True)]) == 0
-    assert object_under(found, [(1.5, 1.5, True), (4.5, 4.5, True)]) == 0
-    assert object_under(found, [(4.5, 4.5, True), (1.5, 1.5, False)]) is None
-    assert object_under(found, [(8, 8, True)]) is None
-    assert object_under(found, [(8, 8, False)]) is None
+    instances = Instances((9, 9), np.zeros((2, 4)), [1, 1], ("_", "a"), [crop, inner], scores=[0.4, 0.9])
+    assert object_under(instances, [(1.5, 1.5, True)]) == 1
+    assert object_under(instances, [(4.5, 4.5, True)]) == 0
+    assert object_under(instances, [(1.5, 1.5, True), (4.5, 4.5, True)]) == 0
+    assert object_under(instances, [(4.5, 4.5, True), (1.5, 1.5, False)]) is None
+    assert object_under(instances, [(8, 8, True)]) is None
+    assert object_under(instances, [(8, 8, False)]) is None

@@ -87,7 +87,7 @@ def test_predictions_are_retrieved(
     assert connected.json()["readable_state"] == "Connected"
     assert label_studio.retrieve_predictions(project)["processed_items"] == 7
     tasks = label_studio.tasks(project)
-    results, found = [], 0
+    results, count = [], 0
     for task, expected in zip(tasks, expected_of(bundled, uploads)):
         (prediction,) = task["predictions"]
         assert prediction["model_version"] == connected.json()["model_version"]
@@ -96,9 +96,9 @@ def test_predictions_are_retrieved(
         assert {(region["original_height"], region["original_width"]) for region in result} <= {expected.size}
         if len(expected):
             assert prediction["score"] == pytest.approx(np.mean([region["score"] for region in result]))
-        found += compare(tag, config, bundled, result, expected)
+        count += compare(tag, config, bundled, result, expected)
         results.append({"task": task, "result": result})
-    assert found
+    assert count
     validate_with_the_sdk(label_studio, config, results)
     # Asked again, there is nothing left to do: the model version is the one of `/setup`.
     label_studio.retrieve_predictions(project)
@@ -278,8 +278,8 @@ def test_the_labeling_page(
     expect(selected).to_have_count(1)
     box = page.locator("canvas").first.bounding_box()
     assert box is not None
-    places = ((0.04, 0.11), (0.3, 0.5), (0.61, 0.98))
-    corners = [(box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in places]
+    fractions = ((0.04, 0.11), (0.3, 0.5), (0.61, 0.98))
+    corners = [(box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in fractions]
     with page.expect_response(lambda answer: "interactive-annotating" in answer.url) as response:
         page.mouse.move(*corners[0])
         page.mouse.down()

@@ -10,6 +10,6 @@ from label_studio_ml_checks import check, run
 
 def test_the_registrys_version(image_server: ImageServer, tmp_path: Path) -> None:
     """Its server names its own version (INITIAL) in /setup, whatever a backend says: docs advise our routes."""
-    found = run(image_server, tmp_path)
-    assert found["version"] == "1.0.9"
-    check(found["answers"], says_version=False)
+    answers = run(image_server, tmp_path)
+    assert answers["version"] == "1.0.9"
+    check(answers["answers"], says_version=False)

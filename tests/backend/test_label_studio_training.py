@@ -45,12 +45,12 @@ def annotated_project(
     pairs: list[tuple[np.ndarray, Instances]],
     before: Callable[[int], object] = lambda project: None,
 ) -> int:
-    """A project of drawn images, annotated with one tag; ``before`` is told its number before anything is annotated."""
+    """A project of drawn images, annotated with one tag; ``before`` is called with its number before the first."""
     uploads = [(f"{index:02d}.png", png(image)) for index, (image, _) in enumerate(pairs)]
     project = label_studio.project(CONFIG.format(kind=kind.kind, labels=LABELS), uploads)
     before(project)
     tag = kind("label", "image", {name: name for name in CLASSES[1:]})
-    regions = [tag.encode(replace(found, ids=(f"a{index}", f"b{index}"))) for index, (_, found) in enumerate(pairs)]
+    regions = [tag.encode(replace(instances, ids=(f"a{index}", f"b{index}"))) for index, (_, instances) in enumerate(pairs)]
     by_name = {name: result for (name, _), result in zip(uploads, regions)}
     for task in label_studio.tasks(project):
         label_studio.annotate(task["id"], by_name[task["data"]["image"].rpartition("-")[2]])
@@ -79,15 +79,15 @@ def test_labels_go_round(kind: type[LabelTag], label_studio: LabelStudioProcess,
     by_ids = {image.instances.ids: image for image in read}
     for index, (picture, expected) in enumerate(pairs):
         image = by_ids[(f"a{index}", f"b{index}")]
-        found = image.instances
-        assert found.names == expected.names
+        instances = image.instances
+        assert instances.names == expected.names
         np.testing.assert_array_equal(np.asarray(Image.open(str(image.image))), picture)
         if kind.needs_masks:
             least = 0.95 if kind.kind == "PolygonLabels" else 1.0
-            assert min(iou(*frames) for frames in zip(found.frames(), expected.frames())) >= least
+            assert min(iou(*frames) for frames in zip(instances.frames(), expected.frames())) >= least
         else:
-            assert found.masks == (None, None)
-            np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+            assert instances.masks == (None, None)
+            np.testing.assert_allclose(instances.boxes, expected.boxes, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +216,7 @@ def test_the_new_version_predicts(trained: dict[str, Any], label_studio: LabelSt
     right = 0
     tag = TAGS[0]("label", "image", {}, label_names=(*CLASSES[1:], "person"))
     for task in label_studio.tasks(project):
-        (prediction,) = (found for found in task["predictions"] if found["model_version"] == after)
+        (prediction,) = (item for item in task["predictions"] if item["model_version"] == after)
         image = int(task["data"]["image"].rpartition("-")[2].removesuffix(".png"))
         expected = PAIRS[image][1]
         if not prediction["result"]:
@@ -280,9 +280,9 @@ def test_a_training_that_fails_leaves_the_old_model(trained: dict[str, Any], lab
     for project, reason in ((empty, "no label can be used"), (987_654, "cannot be read from Label Studio")):
         asked = httpx.post(f"{backend.url}/webhook", json={"action": "START_TRAINING", "project": {"id": project}})
         assert asked.status_code == 201
-        said = f"training on project {project} failed: "
-        wait_for(lambda said=said: said in backend.log.read_text(), backend.process, backend.log)
-        line = next(line for line in backend.log.read_text().splitlines() if said in line)
+        message = f"training on project {project} failed: "
+        wait_for(lambda message=message: message in backend.log.read_text(), backend.process, backend.log)
+        line = next(line for line in backend.log.read_text().splitlines() if message in line)
         assert reason in line
         assert line.endswith(f"{trained['before']} stays in use")
         assert setup(backend, project).json()["model_version"] == trained["before"]

@@ -27,7 +27,7 @@ def test_answers_equal_the_adapter(backend: Any, image_server: ImageServer, mode
         [task(number, f"{url}/{number}") for number in range(8)],
         CONFIG.format(tag="RectangleLabels", label="human"),
     )
-    found = 0
+    count = 0
     for number, (result, rectangles) in enumerate(zip(results, boxes)):
         (expected,) = model.predict([image_server.image(number)], confidence_threshold=0.5)
         assert result["model_version"] == version
@@ -39,11 +39,11 @@ def test_answers_equal_the_adapter(backend: Any, image_server: ImageServer, mode
             assert region["score"] == pytest.approx(float(expected.scores[index]))
             box = expected.boxes[index]
             assert rectangle["value"]["x"] == pytest.approx(100 * max(box[0], 0) / expected.size[1], abs=1e-4)
-            found += 1
-    assert found
+            count += 1
+    assert count
 
 
-def test_turned_images_have_the_size_that_a_browser_shows(backend: Any, astronaut: np.ndarray) -> None:
+def test_rotated_images_have_the_size_that_a_browser_shows(backend: Any, astronaut: np.ndarray) -> None:
     wide = np.pad(astronaut, ((0, 0), (0, 188), (0, 0)))
     turned = jpeg(np.ascontiguousarray(np.rot90(wide)), orientation=6)  # a viewer turns it back
     straight = jpeg(wide)

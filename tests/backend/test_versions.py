@@ -41,9 +41,9 @@ def test_versions_say_what_they_are_and_other_files_do_not(weights: Path) -> Non
     write(weights, "20260103-000000", "8", mask_mAP="good")
     (weights / "label-studio-7-broken.safetensors").write_bytes(b"\xff" * 100)
     save_file({"a": torch.zeros(1)}, weights / "other.safetensors", {"model_version": "x"})
-    found = versions.trained()
-    assert [version.name for version in found] == ["20260102-000000", "20260101-000000"]
-    assert found[0] == versions.Version("20260102-000000", 7, newer, 0.5)
+    known = versions.trained()
+    assert [version.name for version in known] == ["20260102-000000", "20260101-000000"]
+    assert known[0] == versions.Version("20260102-000000", 7, newer, 0.5)
     assert versions.new_file(7).parent == weights
 
 
@@ -89,9 +89,9 @@ def trained_file(model: MaskRCNN, folder: Path, project: str, name: str) -> Serv
 @pytest.fixture
 def models(small: MaskRCNN) -> ModelRegistry:
     def load_file(file: Path) -> ServingModel:
-        found = versions.version_of(file)
-        assert found is not None
-        return replace(load(ServerSettings(), file), version=found.name)
+        known = versions.version_of(file)
+        assert known is not None
+        return replace(load(ServerSettings(), file), version=known.name)
 
     return ModelRegistry(ServingModel(small, "own"), load_file)
 

@@ -85,10 +85,10 @@ def test_a_second_run_does_only_what_is_not_done(folder: Path, tmp_path: Path) -
     assert (out / "predictions.json").read_bytes() == first
     maskbridge(*arguments, "--confidence", 0.01)
     assert len(json.loads((out / "predictions.json").read_text())) > len(json.loads(first))
-    assert all(path.stat().st_mtime_ns > stamp for path, stamp in before.items()), "other settings begin anew"
+    assert all(path.stat().st_mtime_ns > stamp for path, stamp in before.items()), "other settings start from scratch"
 
 
-def test_killed_and_run_again_it_goes_on(images: list[Path], tmp_path: Path) -> None:
+def test_killed_and_run_again_it_resumes(images: list[Path], tmp_path: Path) -> None:
     folder, out, whole = tmp_path / "many", tmp_path / "out", tmp_path / "whole"
     folder.mkdir()
     for index in range(60):
@@ -131,9 +131,9 @@ def test_errors_are_a_line_without_a_traceback(
     with pytest.raises(SystemExit) as ended:
         run()
     assert ended.value.code in (1, 2)
-    said = capsys.readouterr()
-    assert says in said.err
-    assert "Traceback" not in said.out + said.err
+    printed = capsys.readouterr()
+    assert says in printed.err
+    assert "Traceback" not in printed.out + printed.err
 
 
 def test_images_below_the_output_folder_are_not_predicted(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pairs.append((folder / "images" / f"{index}.png", instances))
     write_coco(folder / "labels.json", labeled_images(pairs))
     listing = json.loads((folder / "labels.json").read_text())
-    for place, image in enumerate(listing["images"]):
-        image["split"] = "val" if place % 4 == 3 else "train"
+    for index, image in enumerate(listing["images"]):
+        image["split"] = "val" if index % 4 == 3 else "train"
     (folder / "labels.json").write_text(json.dumps(listing))
     MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)).save(folder / "small.safetensors")
     return folder
@@ -43,7 +43,7 @@ def data(folder: Path) -> tuple[object, ...]:
 
 @pytest.fixture(scope="module")
 def trained(folder: Path) -> tuple[Path, str]:
-    """The folder of a training and what the command said."""
+    """The folder of a training run and what the command printed."""
     out = folder / "run"
     settings = ("--epochs", 12, "--batch-size", 3, "--learning-rate", 1e-3)
     done = maskbridge("train", *data(folder), *settings, "-o", out)
@@ -52,10 +52,10 @@ def trained(folder: Path) -> tuple[Path, str]:
 
 
 def test_train(trained: tuple[Path, str]) -> None:
-    out, said = trained
-    assert "9 images with 18 objects to train on, 3 to measure with" in said
-    assert "epoch" in said
-    assert "mask mAP" in said
+    out, output = trained
+    assert "9 images with 18 objects to train on, 3 to measure with" in output
+    assert "epoch" in output
+    assert "mask mAP" in output
     assert {"best.safetensors", "last.safetensors", "metrics.csv", "curves.png", "training.ckpt"} <= {
         path.name for path in out.iterdir()
     }
@@ -79,8 +79,8 @@ def test_export(trained: tuple[Path, str], folder: Path, tmp_path: Path) -> None
     done = maskbridge("export", "--weights", weights, "-o", tmp_path / "shapes.onnx", "--images", image)
     assert done.returncode == 0, done.stderr
     assert "checked with" in done.stdout
-    found = OnnxMaskRCNN(tmp_path / "shapes.onnx").predict([image], confidence_threshold=0.5)[0]
-    assert found.names == MaskRCNN(weights, device="cpu").predict([image], confidence_threshold=0.5)[0].names
+    instances = OnnxMaskRCNN(tmp_path / "shapes.onnx").predict([image], confidence_threshold=0.5)[0]
+    assert instances.names == MaskRCNN(weights, device="cpu").predict([image], confidence_threshold=0.5)[0].names
 
 
 def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (["train"], "say where the labels are, in one way"),
         (["train", "--coco", "{folder}/labels.json", "--fiftyone", "a"], "say where the labels are, in one way"),
@@ -114,12 +114,12 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         (["export", "--height", "320"], "--height and --width are given together"),
     ],
 )
-def test_mistakes_are_told_in_a_line(arguments: list[str], said: str, folder: Path, tmp_path: Path) -> None:
+def test_mistakes_are_named_in_a_line(arguments: list[str], output: str, folder: Path, tmp_path: Path) -> None:
     command = [argument.format(folder=folder) for argument in arguments]
     weights = [] if "--weights" in command else ["--weights", "bundled"]
     done = maskbridge(*command, *weights, "-o", tmp_path / "out.onnx")
     assert done.returncode == 1, done.stderr
-    assert said in done.stderr
+    assert output in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("maskbridge: ")
 

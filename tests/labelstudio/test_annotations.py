@@ -55,16 +55,16 @@ def test_ground_truth_counts_else_the_newest_and_never_a_skipped_one() -> None:
         assert chosen_annotation(nothing) is None
 
 
-def test_regions_become_instances_and_tasks_without_annotations_are_left_out(image: Path) -> None:
+def test_regions_become_instances_and_tasks_without_annotations_are_skipped(image: Path) -> None:
     box = RectangleLabels("box", "image", {"cat": "cat"}).encode(CAT)[0]
-    found = read(image, task(BRUSH, box), task(number=2), {"id": 3, "data": {"image": "x"}})
-    assert found.class_names == ("__background__", "cat", "hound")
-    assert [image.name for image in found] == ["task 1", "task 2"]
-    first, negative = (labeled.instances for labeled in found)
+    dataset = read(image, task(BRUSH, box), task(number=2), {"id": 3, "data": {"image": "x"}})
+    assert dataset.class_names == ("__background__", "cat", "hound")
+    assert [image.name for image in dataset] == ["task 1", "task 2"]
+    first, negative = (labeled.instances for labeled in dataset)
     assert (first.ids, first.names, len(negative)) == (("c1", "c1"), ["cat", "cat"], 0)
     np.testing.assert_array_equal(first.frame(0), CAT.frame(0))
     assert first.masks[1] is None
-    assert found.skipped == ()
+    assert dataset.skipped == ()
 
 
 @pytest.mark.parametrize(
@@ -82,32 +82,32 @@ def test_regions_become_instances_and_tasks_without_annotations_are_left_out(ima
     ],
 )
 def test_regions_that_cannot_be_used_are_named(changes: dict[str, Any], reason: str, image: Path) -> None:
-    found = read(image, task({**BRUSH, **changes}, {**BRUSH, "id": "good"}))
-    assert found[0].instances.ids == ("good",)
-    ((name, label, said),) = [(bad.image, bad.label, bad.reason) for bad in found.skipped]
+    dataset = read(image, task({**BRUSH, **changes}, {**BRUSH, "id": "good"}))
+    assert dataset[0].instances.ids == ("good",)
+    ((name, label, message),) = [(bad.image, bad.label, bad.reason) for bad in dataset.skipped]
     assert (name, label) == ("task 1", "c1")
-    assert reason in said
+    assert reason in message
 
 
 def test_texts_of_a_region_are_no_labels(image: Path) -> None:
     text = {**BRUSH, "from_name": "text", "type": "textarea", "value": {**BRUSH["value"], "text": ["sleeps"]}}
-    found = read(
+    dataset = read(
         image, task(BRUSH, text, {"id": "t", "type": "choices", "to_name": "image", "value": {"choices": ["a"]}}, 7)
     )
-    assert (len(found[0]), found.skipped) == (1, ())
+    assert (len(dataset[0]), dataset.skipped) == (1, ())
 
 
 def test_a_region_without_an_id_is_a_label(image: Path) -> None:
-    found = read(image, task({name: value for name, value in BRUSH.items() if name != "id"}))
-    assert (len(found[0]), found.skipped) == (1, ())
+    dataset = read(image, task({name: value for name, value in BRUSH.items() if name != "id"}))
+    assert (len(dataset[0]), dataset.skipped) == (1, ())
 
 
 def test_images_of_a_list_have_their_own_regions(image: Path) -> None:
     config = CONFIG.replace('value="$image"', 'valueList="$images"')
     second = {**BRUSH, "id": "second", "item_index": 1}
     listed = {"id": 4, "data": {"images": ["a", "b"]}, "annotations": [{"result": [{**BRUSH, "item_index": 0}, second]}]}
-    found = read(image, listed, config=config)
-    assert [(labeled.name, labeled.instances.ids) for labeled in found] == [
+    dataset = read(image, listed, config=config)
+    assert [(labeled.name, labeled.instances.ids) for labeled in dataset] == [
         ("task 4 image 0", ("c1",)),
         ("task 4 image 1", ("second",)),
     ]
@@ -119,9 +119,9 @@ def test_images_that_cannot_be_had_are_named(image: Path) -> None:
             raise TaskImageError("not_found", "404")
         return image if task["id"] == 2 else image.with_name("gone.png")
 
-    found = labeled_dataset([task(BRUSH, number=n) for n in (1, 2, 3)], parse(CONFIG), locate)
-    assert [labeled.name for labeled in found] == ["task 2"]
-    assert [(bad.image, bad.label) for bad in found.skipped] == [("task 1", "all"), ("task 3", "all")]
+    dataset = labeled_dataset([task(BRUSH, number=n) for n in (1, 2, 3)], parse(CONFIG), locate)
+    assert [labeled.name for labeled in dataset] == ["task 2"]
+    assert [(bad.image, bad.label) for bad in dataset.skipped] == [("task 1", "all"), ("task 3", "all")]
 
 
 def test_an_export(image: Path, tmp_path: Path) -> None:
@@ -129,15 +129,15 @@ def test_an_export(image: Path, tmp_path: Path) -> None:
     tasks = [task(polygon), {**task(polygon, number=2), "data": {"image": "/data/upload/7/0a1b2c3d-a.png?x=1"}}]
     missing = {**task(polygon, number=3), "data": {"image": "/data/upload/1/../../../etc/passwd"}}
     (tmp_path / "export.json").write_text(json.dumps([*tasks, missing]))
-    found = read_export(tmp_path / "export.json")
-    assert [labeled.name for labeled in found] == ["task 1", "task 2"]
-    assert found.class_names == ("__background__", "cat")
-    np.testing.assert_array_equal(found[0].instances.frame(0), CAT.frame(0))
-    assert "'passwd' is not in" in found.skipped[0].reason
+    dataset = read_export(tmp_path / "export.json")
+    assert [labeled.name for labeled in dataset] == ["task 1", "task 2"]
+    assert dataset.class_names == ("__background__", "cat")
+    np.testing.assert_array_equal(dataset[0].instances.frame(0), CAT.frame(0))
+    assert "'passwd' is not in" in dataset.skipped[0].reason
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{}", "is not a JSON export"),
         ("[", "is not JSON"),
@@ -150,7 +150,7 @@ def test_an_export(image: Path, tmp_path: Path) -> None:
         (json.dumps([{"id": 1, "data": {"image": "a"}, "annotations": [{"result": 5}]}]), "no region of brush"),
     ],
 )
-def test_files_that_are_no_export(text: str, said: str, image: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_export(text: str, message: str, image: Path, tmp_path: Path) -> None:
     (tmp_path / "export.json").write_text(text)
-    with pytest.raises((DataError, MaskbridgeError), match=said):
+    with pytest.raises((DataError, MaskbridgeError), match=message):
         read_export(tmp_path / "export.json")

@@ -38,7 +38,7 @@ def refusal(made: Fetcher, value: object) -> TaskImageError:
     return error.value
 
 
-def test_a_image_and_redirects(image_server: ImageServer) -> None:
+def test_an_image_and_redirects(image_server: ImageServer) -> None:
     url = image_server.url
     assert fetcher().fetch(f"{url}/image/3") == image_server.image(3)
     assert fetcher().fetch(f"{url}/redirect?to=/image/4") == image_server.image(4)
@@ -231,7 +231,7 @@ def test_label_studios_address_is_checked(url: str) -> None:
         LabelStudio(url)
 
 
-def test_a_login_page_is_said(image_server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_page_is_named(image_server: ImageServer, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = image_server._answer
 
     def login(request: object) -> None:
@@ -244,7 +244,7 @@ def test_a_login_page_is_said(image_server: ImageServer, monkeypatch: pytest.Mon
     assert "MASKBRIDGE_LABEL_STUDIO_TOKEN" in str(error)
 
 
-def test_a_token_that_cannot_be_refreshed_is_said_without_it(image_server: ImageServer) -> None:
+def test_a_token_that_cannot_be_refreshed_is_not_in_the_message(image_server: ImageServer) -> None:
     import jwt
 
     token = jwt.encode({"exp": time.time() + 1000, "token_type": "refresh"}, "k" * 32)

@@ -25,7 +25,7 @@ def control(tag: str, labels: str, attributes: str = "", name: str = "label") ->
 
 
 @pytest.mark.parametrize(
-    ("labels", "found"),
+    ("labels", "mapping"),
     [
         ([Label("person", "person")], {"person": "person"}),
         ([Label("Person", "Person")], {"person": "Person"}),
@@ -40,8 +40,8 @@ def control(tag: str, labels: str, attributes: str = "", name: str = "label") ->
         ([], {}),
     ],
 )
-def test_which_label_means_which_class(labels: list[Label], found: dict[str, str]) -> None:
-    assert label_map(labels, ["person", "cat", "dog", "Traffic Light"]) == found
+def test_which_label_maps_to_which_class(labels: list[Label], mapping: dict[str, str]) -> None:
+    assert label_map(labels, ["person", "cat", "dog", "Traffic Light"]) == mapping
 
 
 def test_a_config_with_everything() -> None:
@@ -92,14 +92,14 @@ def test_a_field_inside_a_field() -> None:
     assert image_values(image.image, {"sample.url": "b.jpg"}) == [(None, "b.jpg")]
 
 
-def test_labels_that_mean_nothing_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_unmapped_labels_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     body = IMAGE + control("BrushLabels", '<Label value="cat"/><Label value="zebra"/><Label value="yeti"/>')
     with caplog.at_level(logging.INFO):
         plan(body)
         plan(body)
-    said = [record.getMessage() for record in caplog.records]
-    assert sum("'zebra', 'yeti'" in line for line in said) == 1
-    assert sum("'person', 'dog', 'Traffic Light'" in line for line in said) == 1  # not computed
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("'zebra', 'yeti'" in line for line in messages) == 1
+    assert sum("'person', 'dog', 'Traffic Light'" in line for line in messages) == 1  # not computed
 
 
 def test_a_config_that_asks_for_nothing(caplog: pytest.LogCaptureFixture) -> None:

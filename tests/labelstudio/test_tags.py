@@ -75,15 +75,15 @@ def test_broken_run_lengths_are_an_error(data: bytes, height: int, width: int) -
 @pytest.mark.parametrize("kind", [BrushLabels, BitmaskLabels])
 @given(frame=frames)
 def test_bitmaps_are_exact(kind: type[LabelTag], frame: np.ndarray) -> None:
-    found = instances(frame)
-    regions = tag_of(kind).encode(found)
+    original = instances(frame)
+    regions = tag_of(kind).encode(original)
     assert len(regions) == bool(frame.any())
     for region in regions:
         check_region(region, {"Cat"})
         np.testing.assert_array_equal(mask_of(region), frame)
         back = tag_of(kind).decode([region])
         np.testing.assert_array_equal(back.frame(0), frame)
-        np.testing.assert_allclose(back.boxes, found.boxes)
+        np.testing.assert_allclose(back.boxes, original.boxes)
         assert back.ids == (region["id"],)
         assert back.scores is not None
         assert back.scores[0] == np.float32(0.75)
@@ -121,7 +121,7 @@ def test_polygons_say_that_holes_are_filled() -> None:
     np.testing.assert_array_equal(mask_of(tag_of(BrushLabels).encode(instances(frame))[0]), frame)
 
 
-def test_specks_are_left_out_of_polygons_but_no_object_is() -> None:
+def test_specks_are_skipped_in_polygons_but_no_object_is() -> None:
     frame = np.zeros((40, 40), dtype=bool)
     frame[3:6, 3:6] = True
     assert len(tag_of(PolygonLabels).encode(instances(frame))) == 1
@@ -137,8 +137,8 @@ def test_specks_are_left_out_of_polygons_but_no_object_is() -> None:
 def test_rectangles_are_inside_the_image(x: float, y: float, width: float, height: float) -> None:
     size = (480, 640)
     box = [x, y, x + width, y + height]
-    found = Instances(size, [box], [1], NAMES, [None], scores=[0.5])
-    regions = tag_of(RectangleLabels).encode(found)
+    original = Instances(size, [box], [1], NAMES, [None], scores=[0.5])
+    regions = tag_of(RectangleLabels).encode(original)
     inside = np.clip(np.array(box, dtype=np.float32), 0, [640, 480, 640, 480])
     assert len(regions) == bool(inside[0] < inside[2] and inside[1] < inside[3])
     for region in regions:
@@ -146,7 +146,7 @@ def test_rectangles_are_inside_the_image(x: float, y: float, width: float, heigh
         np.testing.assert_allclose(tag_of(RectangleLabels).decode([region]).boxes[0], inside, atol=1e-3)
 
 
-def test_a_turned_rectangle_comes_back_as_the_box_around_it() -> None:
+def test_a_rotated_rectangle_comes_back_as_the_box_around_it() -> None:
     region = tag_of(RectangleLabels).encode(Instances((100, 200), [[50, 20, 70, 60]], [1], NAMES, [None], scores=[1]))[0]
     region["value"]["rotation"] = 90
     np.testing.assert_allclose(tag_of(RectangleLabels).decode([region]).boxes, [[10, 20, 50, 40]], atol=1e-4)
@@ -167,9 +167,9 @@ def test_labels_thresholds_and_people_without_scores(kind: type[LabelTag]) -> No
 
 
 def test_a_mask_with_no_pixels_has_no_mask_region() -> None:
-    found = Instances((20, 30), [[1, 1, 5, 5]], [1], NAMES, [MaskCrop(1, 1, np.zeros((4, 4), bool))], scores=[0.9])
-    assert [len(tag_of(kind).encode(found)) for kind in (BrushLabels, BitmaskLabels, PolygonLabels)] == [0, 0, 0]
-    assert len(tag_of(RectangleLabels).encode(found)) == 1
+    original = Instances((20, 30), [[1, 1, 5, 5]], [1], NAMES, [MaskCrop(1, 1, np.zeros((4, 4), bool))], scores=[0.9])
+    assert [len(tag_of(kind).encode(original)) for kind in (BrushLabels, BitmaskLabels, PolygonLabels)] == [0, 0, 0]
+    assert len(tag_of(RectangleLabels).encode(original)) == 1
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,12 @@ def labeled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
     for index, (image, instances) in enumerate(shapes(12)):
         Image.fromarray(image).resize((4 * image.shape[1], 4 * image.shape[0])).save(folder / f"{index}.png")
         truth = to_detections(instances)
-        found = truth.copy()
-        for detection in found.detections:
+        predicted = truth.copy()
+        for detection in predicted.detections:
             x, y, width, height = detection.bounding_box
             detection.bounding_box = [x + rng.normal(0, 0.02), y + rng.normal(0, 0.02), width, height]
             detection.confidence = float(rng.random())
-        dataset.add_sample(fo.Sample(str(folder / f"{index}.png"), ground_truth=truth, found=found))
+        dataset.add_sample(fo.Sample(str(folder / f"{index}.png"), ground_truth=truth, predicted=predicted))
     dataset.compute_metadata(progress=False)
     yield dataset
     dataset.delete()

@@ -37,10 +37,10 @@ def summary(labels: fo.Detections) -> list[tuple[Any, ...]]:
     return [(d.label, d.confidence, d.bounding_box, d.mask.shape, d.mask.sum()) for d in labels.detections]
 
 
-def assert_close(found: fo.Detections, expected: fo.Detections) -> None:
+def assert_close(actual: fo.Detections, expected: fo.Detections) -> None:
     """The same objects, scores to 1e-4, masks to a thousandth of their pixels."""
-    assert [d.label for d in found.detections] == [d.label for d in expected.detections]
-    for one, other in zip(found.detections, expected.detections):
+    assert [d.label for d in actual.detections] == [d.label for d in expected.detections]
+    for one, other in zip(actual.detections, expected.detections):
         assert abs(one.confidence - other.confidence) < 1e-4
         np.testing.assert_allclose(one.bounding_box, other.bounding_box, atol=1e-4)
         if one.mask.shape == other.mask.shape:

@@ -57,7 +57,7 @@ def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
     report = records.describe(many, records.keys(many)[0])
     assert (report["state"], report["total"], report["skipped"]) == ("completed", COUNT - done, done)
     assert len(progress) > 3, "the Runs page saw it move"
-    for found, expected in zip(many.values("found"), many.values("undisturbed")):
-        assert [(d.label, d.confidence, d.bounding_box) for d in found.detections] == [
+    for actual, expected in zip(many.values("found"), many.values("undisturbed")):
+        assert [(d.label, d.confidence, d.bounding_box) for d in actual.detections] == [
             (d.label, d.confidence, d.bounding_box) for d in expected.detections
         ]

@@ -45,23 +45,23 @@ def test_fiftyone_renders_the_adapters_pixels(data: st.DataObject, height: int, 
 
 def test_predictions_render_in_fiftyone_as_the_adapter_has_them(images: list[Path]) -> None:
     model = seeded("maskrcnn_mobilenet_v2_fpn", spread=0.1)
-    found = model.predict(images[0])[0]
-    assert len(found) > 20
-    for index, label in enumerate(to_detections(found).detections):
-        shown = label.to_segmentation(frame_size=found.size[::-1], target=1).mask != 0
-        left, top, right, bottom = window_of(label.bounding_box, found.size)
-        np.testing.assert_array_equal(shown[top:bottom, left:right], found.frame(index)[top:bottom, left:right])
-        assert not (shown & ~found.frame(index)).any()
-        assert (label.label, label.confidence) == (found.names[index], float(found.scores[index]))  # type: ignore[index]
+    instances = model.predict(images[0])[0]
+    assert len(instances) > 20
+    for index, label in enumerate(to_detections(instances).detections):
+        shown = label.to_segmentation(frame_size=instances.size[::-1], target=1).mask != 0
+        left, top, right, bottom = window_of(label.bounding_box, instances.size)
+        np.testing.assert_array_equal(shown[top:bottom, left:right], instances.frame(index)[top:bottom, left:right])
+        assert not (shown & ~instances.frame(index)).any()
+        assert (label.label, label.confidence) == (instances.names[index], float(instances.scores[index]))  # type: ignore[index]
 
 
 def test_detections_and_back(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
-    found = bundled.predict(astronaut)[0]
-    labels = to_detections(found)
-    back = from_detections(labels, found.size, bundled.class_names)
-    assert back.names == found.names
-    np.testing.assert_allclose(back.boxes, found.boxes, rtol=1e-5)
-    np.testing.assert_array_equal(back.scores, found.scores)
+    instances = bundled.predict(astronaut)[0]
+    labels = to_detections(instances)
+    back = from_detections(labels, instances.size, bundled.class_names)
+    assert back.names == instances.names
+    np.testing.assert_allclose(back.boxes, instances.boxes, rtol=1e-5)
+    np.testing.assert_array_equal(back.scores, instances.scores)
     again = to_detections(back)
     for one, other in zip(labels.detections, again.detections):
         assert one.id == other.id
@@ -86,11 +86,11 @@ def test_masks_on_disk_masks_of_other_sizes_and_no_masks(tmp_path: Path) -> None
     stored.export_mask(str(tmp_path / "mask.png"), update=True)
     larger = fo.Detection(label="b", bounding_box=[0.25, 0.25, 0.5, 0.5], mask=np.ones((77, 33), dtype=bool))
     bare = fo.Detection(label="a", bounding_box=[0.0, 0.0, 0.5, 0.5], confidence=0.5)
-    found = from_detections([stored, larger, bare], (40, 40))
-    assert found.class_names == ("__background__", "a", "b")
-    assert [crop and crop.area for crop in found.masks] == [100, 400, None]
-    assert found.scores is None
-    assert to_detections(found).detections[2].mask is None
+    instances = from_detections([stored, larger, bare], (40, 40))
+    assert instances.class_names == ("__background__", "a", "b")
+    assert [crop and crop.area for crop in instances.masks] == [100, 400, None]
+    assert instances.scores is None
+    assert to_detections(instances).detections[2].mask is None
 
 
 def test_no_objects() -> None:
@@ -108,13 +108,13 @@ def test_boxes_thinner_than_a_pixel(tmp_path: Path) -> None:
 
 
 def test_polylines_and_back(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
-    found = bundled.predict(astronaut)[0]
-    back = from_polylines(to_polylines(found, max_points=100), found.size, bundled.class_names)
-    assert back.names == found.names
-    for frame, other in zip(found.frames(), back.frames()):
+    instances = bundled.predict(astronaut)[0]
+    back = from_polylines(to_polylines(instances, max_points=100), instances.size, bundled.class_names)
+    assert back.names == instances.names
+    for frame, other in zip(instances.frames(), back.frames()):
         assert (frame & other).sum() / (frame | other).sum() > 0.9  # holes are filled
     with pytest.raises(TypeError):
-        to_polylines(found, points=3)
+        to_polylines(instances, points=3)
     open_line = fo.Polyline(label="path", points=[[(0.1, 0.1), (0.9, 0.9)]], closed=False, filled=False)
     assert from_polylines([open_line], (20, 20)).masks == (None,)
 

@@ -55,7 +55,7 @@ def summary(dataset: fo.Dataset, field: str) -> list[Any]:
     ]
 
 
-def test_all_operators_are_found_without_torch() -> None:
+def test_all_operators_are_listed_without_torch() -> None:
     import subprocess
     import sys
 
@@ -119,7 +119,7 @@ def test_wrong_requests_change_nothing(options: dict[str, Any], says: str, fille
     assert records.keys(filled) == []
 
 
-def test_a_stopped_run_goes_on_with_skip(people: fo.Dataset) -> None:
+def test_a_stopped_run_resumes_with_skip(people: fo.Dataset) -> None:
     whole = operator("segment_instances")(people, "whole", **FAST)
     job = segment_instances(people, request(label_field="part"))
     for progress in job:

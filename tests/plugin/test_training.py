@@ -37,8 +37,8 @@ def labeled(dataset: fo.Dataset, tmp_path: Path) -> fo.Dataset:
         Image.fromarray(image).save(path)
         sample = fo.Sample(str(path), ground_truth=to_detections(instances), lines=to_polylines(instances))
         on_disk = to_detections(instances)
-        for place, detection in enumerate(on_disk.detections):
-            detection.export_mask(str(tmp_path / f"{index}-{place}-mask.png"), update=True)
+        for number, detection in enumerate(on_disk.detections):
+            detection.export_mask(str(tmp_path / f"{index}-{number}-mask.png"), update=True)
         sample["files"] = on_disk
         samples.append(sample)
     Image.fromarray(shapes(6)[5][0]).save(tmp_path / "none.png")
@@ -65,28 +65,28 @@ def test_labels_come_back_as_they_were(field: str, labeled: fo.Dataset) -> None:
     assert images.class_names == ("__background__", "bar", "disc")
     assert [len(image) for image in images] == [2, 2, 2, 2, 2, 0]
     for image, (_, expected) in zip(images, shapes(5)):
-        found = image.instances
-        assert found.names == expected.names
-        for index, (one, other) in enumerate(zip(found.frames(), expected.frames())):
+        instances = image.instances
+        assert instances.names == expected.names
+        for index, (one, other) in enumerate(zip(instances.frames(), expected.frames())):
             overlap = (one & other).sum() / (one | other).sum()
             assert overlap >= (0.95 if field == "lines" else 1.0)
             if field != "lines":
-                np.testing.assert_allclose(found.boxes[index], expected.boxes[index], atol=1e-3)
+                np.testing.assert_allclose(instances.boxes[index], expected.boxes[index], atol=1e-3)
 
 
 def test_ids_and_windows_survive_the_database(labeled: fo.Dataset) -> None:
     sample = labeled.first()
     size = shapes(1)[0][1].size
-    found = from_detections(sample.ground_truth, size, CLASSES)
-    sample["again"] = to_detections(found)
+    instances = from_detections(sample.ground_truth, size, CLASSES)
+    sample["again"] = to_detections(instances)
     sample.save()
     labeled.reload()
     again = from_detections(labeled.first().again, size, CLASSES)
-    assert again.ids == found.ids
-    assert again.labels.tolist() == found.labels.tolist()
+    assert again.ids == instances.ids
+    assert again.labels.tolist() == instances.labels.tolist()
     for index, detection in enumerate(sample.ground_truth.detections):
         x1, y1, x2, y2 = window_of(detection.bounding_box, size)
-        assert (again.frame(index)[y1:y2, x1:x2] == found.frame(index)[y1:y2, x1:x2]).all()
+        assert (again.frame(index)[y1:y2, x1:x2] == instances.frame(index)[y1:y2, x1:x2]).all()
 
 
 def test_labels_that_cannot_be_read_are_named(labeled: fo.Dataset, tmp_path: Path) -> None:
@@ -102,10 +102,10 @@ def test_labels_that_cannot_be_read_are_named(labeled: fo.Dataset, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("field", "said"), [("nosuch", "no field 'nosuch'"), ("filepath", "holds StringField"), ("metadata", "holds")]
+    ("field", "message"), [("nosuch", "no field 'nosuch'"), ("filepath", "holds StringField"), ("metadata", "holds")]
 )
-def test_fields_that_hold_no_labels(field: str, said: str, labeled: fo.Dataset) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_fields_that_hold_no_labels(field: str, message: str, labeled: fo.Dataset) -> None:
+    with pytest.raises(SettingsError, match=message):
         labeled_dataset(labeled, field)
 
 
@@ -152,7 +152,7 @@ def test_finetune_delegated(labeled: fo.Dataset, home: Path, small: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"epochs": 0}, "epochs"),
         ({"epoch": 3}, "did you mean 'epochs'"),
@@ -163,9 +163,9 @@ def test_finetune_delegated(labeled: fo.Dataset, home: Path, small: str) -> None
     ],
 )
 def test_wrong_options_are_named(
-    options: dict[str, object], said: str, labeled: fo.Dataset, home: Path, small: str
+    options: dict[str, object], message: str, labeled: fo.Dataset, home: Path, small: str
 ) -> None:
-    with pytest.raises(MaskbridgeError, match=said):
+    with pytest.raises(MaskbridgeError, match=message):
         foo.get_operator(URI)(labeled, **{"label_field": "ground_truth", "weights": small, "progress": False, **options})
     assert not (home / "weights").exists() or list((home / "weights").iterdir()) == []
 
@@ -178,12 +178,12 @@ def test_an_empty_view(labeled: fo.Dataset, home: Path, small: str) -> None:
 def test_scores_of_a_field_equal_fiftyones(labeled: fo.Dataset) -> None:
     rng = np.random.default_rng(0)
     for sample in labeled.exists("ground_truth"):
-        found = sample.ground_truth.copy()
-        for detection in found.detections:
+        detections = sample.ground_truth.copy()
+        for detection in detections.detections:
             x, y, w, h = detection.bounding_box
             detection.bounding_box = [x + rng.normal(0, 0.02), y + rng.normal(0, 0.02), w, h]
             detection.confidence = float(rng.random())
-        sample["found"] = found
+        sample["found"] = detections
         sample.save()
     labels = labeled_dataset(labeled, "ground_truth")
     evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labels))
