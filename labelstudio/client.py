@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import unquote
+
+import httpx
 
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.labelstudio.errors import TaskImageError
@@ -29,32 +31,43 @@ class LabelStudio:
     token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        try:
+            base = self.base
+            invalid = base.scheme not in ("http", "https") or not base.host or bool(base.query or base.userinfo)
+        except httpx.InvalidURL:
+            invalid = True
+        if invalid:
             raise SettingsError(f"Label Studio's address is http(s)://host[:port][/path], not {self.url!r}")
 
-    def owns(self, url: SplitResult) -> bool:
-        """Whether an absolute address has Label Studio's own scheme, host and port."""
-        return _origin(url) == _origin(urlsplit(self.url))
+    @cached_property
+    def base(self) -> httpx.URL:
+        """Its address, parsed."""
+        return httpx.URL(self.url.rstrip("/"))
 
-    def image_url(self, value: str) -> str:
+    def owns(self, url: httpx.URL) -> bool:
+        """Whether an absolute address has Label Studio's own scheme, host and port."""
+        return (url.scheme, url.raw_host, url.port) == (self.base.scheme, self.base.raw_host, self.base.port)
+
+    def image_url(self, value: str) -> httpx.URL:
         """The absolute address of an image that Label Studio itself serves: an upload or one of its local files.
+
+        Args:
+            value: a path on its host, or an absolute address there.
 
         Raises:
             TaskImageError: it is not a path at which Label Studio keeps images.
         """
-        parts, base = urlsplit(value), urlsplit(self.url)
-        prefix = base.path.rstrip("/")
-        path = parts.path.removeprefix(prefix) if prefix and parts.path.startswith(f"{prefix}/") else parts.path
-        if has_path_traversal(parts.path) or has_path_traversal(parts.query) or not _IMAGE_PATHS.fullmatch(path):
+        path, _, query = re.sub(r"^\w+://[^/?#]*", "", value).partition("#")[0].partition("?")
+        prefix = self.base.path.rstrip("/")
+        path = path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
+        if has_path_traversal(path) or has_path_traversal(query) or not _IMAGE_PATHS.fullmatch(path):
             raise TaskImageError("address", f"{loggable(value)} is not a path at which Label Studio keeps images")
-        query = f"?{parts.query}" if parts.query else ""
-        return f"{base.scheme}://{base.netloc}{prefix}{path}{query}"
+        return parse_url(f"{self.base}{path}" + (f"?{query}" if query else ""))
 
     def cloud_url(self, uri: str, task_id: int) -> str:
         """The address at which Label Studio resolves a cloud URI (``s3://…``) of a task."""
         code = base64.urlsafe_b64encode(uri.encode()).decode()
-        return f"{self.url.rstrip('/')}/tasks/{task_id}/resolve/?fileuri={quote(code)}"
+        return str(httpx.URL(f"{self.base}/tasks/{task_id}/resolve/", params={"fileuri": code}))
 
     def authorization(self) -> dict[str, str]:
         """The authorization header, to be sent to Label Studio's own host only; may request a fresh access token.
@@ -75,7 +88,6 @@ class LabelStudio:
     @cached_property
     def client(self) -> Any:
         """Label Studio's SDK client, with the token; created at first use."""
-        import httpx
         from label_studio_sdk import LabelStudio as Client
 
         # Redirects are not followed: the token would be sent along.
@@ -104,15 +116,22 @@ def loggable(url: str) -> str:
     """
     if url[:5].lower() == "data:":
         return "a data URL"
-    try:
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else ""
-        text = origin + parts.path
-    except ValueError:
-        text = "an address that cannot be read"
+    text = re.sub(r"(?<=://)[^/?#]*@", "", url.partition("#")[0].partition("?")[0])
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= 200 else text[:197] + "…"
 
 
-def _origin(url: SplitResult) -> tuple[str, str | None, int | None]:
-    return url.scheme.lower(), url.hostname, url.port or {"http": 80, "https": 443}.get(url.scheme.lower())
+def parse_url(text: str) -> httpx.URL:
+    """An address, parsed.
+
+    Raises:
+        TaskImageError: it is malformed.
+    """
+    try:
+        url = httpx.URL(text)
+        invalid = "%" in url.host or not 0 < (url.port or 80) < 65536  # httpx quotes what no host has
+    except (httpx.InvalidURL, ValueError):
+        invalid = True
+    if invalid:
+        raise TaskImageError("address", f"{loggable(text)} is not an address that can be read")
+    return url

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import logging
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, jsonify, request
@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.backend.errors import TrainingRefusedError
 from maskbridge.backend.settings import ServerSettings
-from maskbridge.backend.web.loading import Loading
+from maskbridge.backend.web.loading import failure, loaded
 from maskbridge.backend.web.logging_setup import summary
 from maskbridge.backend.web.metrics import Metrics
 from maskbridge.backend.web.payloads import PayloadError, PredictPayload, read_predict, read_setup, read_webhook
@@ -33,7 +33,7 @@ _SETUP_WAIT = 2.0
 _ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/train", "/webhook", "/versions", "/metrics")
 
 
-def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Service]) -> Flask:
+def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service]) -> Flask:
     """The Flask app. It answers immediately, with predictions once ``loading`` is done."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_megabytes * 1_000_000
@@ -62,7 +62,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
 
     @app.get("/ready")
     def ready() -> tuple[Response, int]:
-        service = loading.get()
+        service = loaded(loading)
         return (
             (jsonify(status="READY", model_version=service.registry.own.version), 200) if service else _not_ready(loading)
         )
@@ -70,7 +70,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
     @app.post("/setup")
     def setup() -> tuple[Response, int]:
         payload = read_setup(_body())
-        service = loading.get(_SETUP_WAIT)
+        service = loaded(loading, _SETUP_WAIT)
         if service is None:
             return _not_ready(loading)
         service.registry.request(payload.project, payload.model_version)
@@ -81,7 +81,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
 
     @app.route("/versions", methods=["GET", "POST"])
     def versions() -> tuple[Response, int]:
-        service = loading.get()
+        service = loaded(loading)
         return (jsonify(versions=service.registry.all_versions()), 200) if service else _not_ready(loading)
 
     @app.post("/predict")
@@ -89,7 +89,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
         payload = read_predict(_body())
         tasks, deadline = payload.tasks, time.monotonic() + settings.deadline
         if payload.context is not None and tasks:
-            service = loading.get(settings.deadline)
+            service = loaded(loading, settings.deadline)
             return _results([_click(service, metrics, task, payload) for task in tasks])
         if not free.acquire(blocking=False):
             metrics.tasks.labels("queue_full").inc(len(tasks))
@@ -97,7 +97,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
             parse(payload.label_config)
             return _results([b"[]"] * len(tasks))
         try:
-            service = loading.get(settings.deadline)
+            service = loaded(loading, settings.deadline)
             if service is None:
                 metrics.tasks.labels("later").inc(len(tasks))
                 return _results([b"[]"] * len(tasks))
@@ -111,7 +111,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
         payload = read_webhook(_body())
         if payload.action == "START_TRAINING":
             return start_training(payload.project)
-        service = loading.get()
+        service = loaded(loading)
         created = payload.action in ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED")
         if created and service is not None and payload.project is not None:
             service.trainer.annotated(payload.project)
@@ -122,7 +122,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Loading[Servic
         return start_training(read_webhook(_body()).project)  # Label Studio calls it if it has no webhook
 
     def start_training(project: int | None) -> tuple[Response, int]:
-        service = loading.get(_SETUP_WAIT)
+        service = loaded(loading, _SETUP_WAIT)
         if service is None:
             return _not_ready(loading)
         service.trainer.start(project)
@@ -183,17 +183,16 @@ def _results(results: list[bytes]) -> Response:
     return Response(b'{"results": [' + b", ".join(results) + b"]}", content_type="application/json")
 
 
-def _not_ready(loading: Loading[Service]) -> tuple[Response, int]:
-    failure = loading.failure
-    return jsonify(status="LOADING" if failure is None else "FAILED", error=failure or "the model is being loaded"), 503
+def _not_ready(loading: Future[Service]) -> tuple[Response, int]:
+    reason = failure(loading)
+    return jsonify(status="LOADING" if reason is None else "FAILED", error=reason or "the model is being loaded"), 503
 
 
 def _is_allowed(settings: ServerSettings) -> bool:
-    """Whether the request has the right user and password for basic auth; they are compared in constant time."""
-    scheme, _, code = request.headers.get("Authorization", "").partition(" ")
-    try:
-        credentials = base64.b64decode(code, validate=True) if scheme.lower() == "basic" else b""
-    except ValueError:
-        credentials = b""
+    """Whether the request has the right user and password for basic auth; both are compared in constant time."""
+    given = request.authorization
+    if given is None or given.type != "basic":
+        return False
     password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else ""
-    return hmac.compare_digest(credentials, f"{settings.basic_auth_user}:{password}".encode())
+    user_matches = hmac.compare_digest((given.username or "").encode(), (settings.basic_auth_user or "").encode())
+    return hmac.compare_digest((given.password or "").encode(), password.encode()) and user_matches

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent import futures
+from concurrent.futures import Future
+from typing import TypeVar
 
 from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.backend.web.logging_setup import summary
@@ -14,45 +16,43 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Loading(Generic[T]):
-    """Calls a function in a thread of its own; other threads can wait for its result.
-
-    Args:
-        make: the function; if it raises, loading has failed.
-
-    Attributes:
-        failure: why loading failed; None if it did not (yet).
+def load_in_background(make: Callable[[], T], on_failure: Callable[[str], None] = lambda reason: None) -> Future[T]:
+    """Calls a function in a thread of its own. If it raises, that is logged and ``on_failure`` called with the reason.
 
     Example:
-        >>> loading = Loading(lambda: 42)
-        >>> loading.get() is None
-        True
-        >>> loading.start()
-        >>> loading.get(seconds=10)
+        >>> load_in_background(lambda: 42).result(timeout=10)
         42
     """
+    future: Future[T] = Future()
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self.failure: str | None = None
-        self._make = make
-        self._result: T | None = None
-        self._done = threading.Event()
-
-    def start(self, on_failure: Callable[[str], None] = lambda reason: None) -> None:
-        """Starts the thread; ``on_failure`` is called with the reason if loading fails."""
-        threading.Thread(target=self._run, args=[on_failure], name="loading", daemon=True).start()
-
-    def get(self, seconds: float = 0) -> T | None:
-        """The result; None if it is not available after this time."""
-        self._done.wait(max(seconds, 0))
-        return self._result
-
-    def _run(self, on_failure: Callable[[str], None]) -> None:
+    def run() -> None:
         try:
-            self._result = self._make()
+            future.set_result(make())
         except Exception as error:
-            self.failure = str(error) if isinstance(error, MaskbridgeError) else summary(error)
-            log.error("loading failed: %s", self.failure)
-            on_failure(self.failure)
-        finally:
-            self._done.set()
+            future.set_exception(error)
+            log.error("loading failed: %s", failure(future))
+            on_failure(failure(future) or "")
+
+    threading.Thread(target=run, name="loading", daemon=True).start()
+    return future
+
+
+def loaded(future: Future[T], seconds: float = 0) -> T | None:
+    """What was loaded; None if it is not available after this time.
+
+    Example:
+        >>> loaded(Future()) is None
+        True
+    """
+    try:
+        return future.result(timeout=max(seconds, 0))
+    except futures.TimeoutError:  # not done yet; Python 3.10 has two of that name
+        return None
+    except Exception:  # `failure` says why
+        return None
+
+
+def failure(future: Future[T]) -> str | None:
+    """Why loading failed; None if it did not (yet)."""
+    error = future.exception() if future.done() else None
+    return str(error) if isinstance(error, MaskbridgeError) else None if error is None else summary(error)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.backend.settings import ServerSettings, unknown_variables
 from maskbridge.backend.web import logging_setup
-from maskbridge.backend.web.loading import Loading
+from maskbridge.backend.web.loading import load_in_background
 from maskbridge.backend.web.metrics import Metrics
 from maskbridge.labelstudio.client import LabelStudio
 from maskbridge.labelstudio.images.address_filter import AddressFilter
@@ -83,9 +83,7 @@ def start_app(settings: ServerSettings, *, on_failure: Callable[[str], None] = l
 
         return start_service(settings, metrics)
 
-    loading = Loading(make)
-    loading.start(on_failure)
-    return make_app(settings, metrics, loading)
+    return make_app(settings, metrics, load_in_background(make, on_failure))
 
 
 def _app_in_worker(settings: ServerSettings, failure: Any) -> Flask:

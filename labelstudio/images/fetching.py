@@ -8,11 +8,12 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, quote, unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import httpcore
+import httpx
 
-from maskbridge.labelstudio.client import LabelStudio, has_path_traversal, is_cloud, loggable
+from maskbridge.labelstudio.client import LabelStudio, has_path_traversal, is_cloud, loggable, parse_url
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.images.address_filter import AddressFilter, resolve
 from maskbridge.labelstudio.images.transport import pool, time_limit
@@ -22,7 +23,6 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _RETRYABLE = {408, 425, 429, 500, 502, 503, 504}
 """HTTP status codes after which a retry may help."""
 _MAX_REDIRECTS = 5
-_SAFE = "%/:=&?~+!$,;'@()*[]"
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ class Fetcher:
             if task_id is None:
                 raise TaskImageError("task", f"{loggable(value)} cannot be resolved without the task's id")
             return self._label_studio.cloud_url(value, task_id)
-        parts = _split(value)
-        if parts.scheme in ("http", "https") and parts.hostname:
+        if value.startswith("/") and not value.startswith("//"):
+            return str(self._label_studio.image_url(value))
+        url = parse_url(value)
+        if url.scheme in ("http", "https") and url.host:
             return value
-        if value.startswith("/") and not parts.scheme and not parts.netloc:
-            return self._label_studio.image_url(value)
         raise TaskImageError(
             "address", f"{loggable(value)} is neither an http(s) or data URL nor an image that Label Studio keeps"
         )
@@ -114,55 +114,57 @@ class Fetcher:
         """Follows redirects itself, to check each address; after one to another host the token is not sent again."""
         trusted = True
         for _ in range(_MAX_REDIRECTS + 1):
-            parts = _split(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
+            parsed = parse_url(url)
+            if parsed.scheme not in ("http", "https") or not parsed.host:
                 raise TaskImageError("address", f"{loggable(url)} is not an http(s) address")
-            trusted = trusted and self._label_studio.owns(parts)
+            trusted = trusted and self._label_studio.owns(parsed)
             if trusted:
-                url = self._label_studio.image_url(url)
-            elif has_path_traversal(parts.path):
+                parsed = self._label_studio.image_url(url)
+            elif has_path_traversal(url.partition("?")[0]):  # as it was written: parsing removes ".."
                 raise TaskImageError("address", f"{loggable(url)} has '..' or a backslash in its path")
-            body, location = self._get_with_retries(url, trusted)
+            body, location = self._get_with_retries(parsed, trusted)
             if location is None:
                 return body
-            url = _joined(url, location)
+            url = _joined(parsed, location)
         raise TaskImageError("http", f"{loggable(url)}: more than {_MAX_REDIRECTS} redirects")
 
-    def _get_with_retries(self, url: str, trusted: bool) -> tuple[bytes, str | None]:
+    def _get_with_retries(self, url: httpx.URL, trusted: bool) -> tuple[bytes, str | None]:
         for attempt in range(self._limits.tries):
             last = attempt == self._limits.tries - 1
             try:
                 return self._request(url, trusted)
             except _RetryableError as error:
                 if last:
-                    raise TaskImageError(error.kind, f"{loggable(url)}: {error} ({self._limits.tries} tries)") from None
+                    reason = f"{error} ({self._limits.tries} tries)"
+                    raise TaskImageError(error.kind, f"{loggable(str(url))}: {reason}") from None
             except httpcore.TimeoutException:
-                raise TaskImageError("timeout", f"{loggable(url)}: no answer in time") from None
+                raise TaskImageError("timeout", f"{loggable(str(url))}: no answer in time") from None
             except (httpcore.NetworkError, httpcore.ProtocolError) as error:
                 if last:
                     reason = f"{type(error).__name__}: {str(error) or 'the connection was closed'}"
-                    raise TaskImageError("connection", f"{loggable(url)}: {reason}") from None
+                    raise TaskImageError("connection", f"{loggable(str(url))}: {reason}") from None
             except (httpcore.UnsupportedProtocol, ValueError, UnicodeError):
-                raise TaskImageError("address", f"{loggable(url)} is not an address that can be requested") from None
+                raise TaskImageError("address", f"{loggable(str(url))} is not an address that can be requested") from None
             time.sleep(0.2 * 2**attempt * (1 + random.random()))  # noqa: S311 (spreads the tries; no secret)
         raise AssertionError("unreachable")
 
-    def _request(self, url: str, trusted: bool) -> tuple[bytes, str | None]:
+    def _request(self, url: httpx.URL, trusted: bool) -> tuple[bytes, str | None]:
         """One request: (body, None), or (b"", location) if it redirects."""
         # No compression: images are compressed already, and a compressed body could expand to a thousand times its size.
         headers = {"User-Agent": "maskbridge", "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"}
         headers |= self._label_studio.authorization() if trusted else {}
         limits = {"connect": self._limits.connect, "read": self._limits.read, "write": self._limits.read, "pool": 10.0}
-        target = _target(url)
-        headers = {"Host": _host(target), **headers}
+        # Parsed once, so that the host that is checked is the host that is connected to.
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        headers = {"Host": url.netloc.decode("ascii"), **headers}
         connections = self._own if trusted else self._foreign
         with connections.stream("GET", target, headers=list(headers.items()), extensions={"timeout": limits}) as response:
             received = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
             if response.status in _REDIRECTS and "location" in received:
                 self._check_login(received["location"], trusted)
                 return b"", received["location"]
-            self._check(response.status, received, url, trusted)
-            return self._body(response, received, url), None
+            self._check(response.status, received, str(url), trusted)
+            return self._body(response, received, str(url)), None
 
     def _check(self, status: int, headers: Mapping[str, str], url: str, trusted: bool) -> None:
         if trusted and status in (401, 403):
@@ -203,36 +205,14 @@ class _RetryableError(TaskImageError):
     """A failure after which a retry may help."""
 
 
-def _split(url: str) -> SplitResult:
+def _joined(url: httpx.URL, location: str) -> str:
+    """Where a redirect leads; ``..`` in it is kept, to be refused."""
+    if has_path_traversal(location.partition("?")[0]):
+        raise TaskImageError("address", f"{loggable(location)} has '..' or a backslash in its path")
     try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise TaskImageError("address", f"{loggable(url)} is not an address that can be read") from None
-    return parts
-
-
-def _joined(url: str, location: str) -> str:
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        raise TaskImageError("address", f"{loggable(url)} redirects to an address that cannot be read") from None
-
-
-def _target(url: str) -> httpcore.URL:
-    """The address, parsed once, so that the host that is checked is the host that is connected to."""
-    parts = urlsplit(url)
-    host = str(parts.hostname)
-    host = host if ":" in host or host.isascii() else host.encode("idna").decode("ascii")
-    query = f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
-    path = quote(parts.path, safe=_SAFE) or "/"
-    return httpcore.URL(scheme=parts.scheme, host=host, port=parts.port, target=path + query)
-
-
-def _host(url: httpcore.URL) -> str:
-    host = url.host.decode("ascii")
-    host = f"[{host}]" if ":" in host else host
-    return host if url.port is None else f"{host}:{url.port}"
+        return str(url.join(location))
+    except (httpx.InvalidURL, ValueError):
+        raise TaskImageError("address", f"{loggable(str(url))} redirects to an address that cannot be read") from None
 
 
 def _short(value: object) -> str:

@@ -17,7 +17,7 @@ def misspelled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     monkeypatch.setenv("MASKBRIDGE_CONFIDENC", "0.9")
     monkeypatch.setattr(logging_setup, "configure", lambda level, secrets: None)
     caplog.set_level(logging.WARNING)
-    return "MASKBRIDGE_CONFIDENC is not a setting: did you mean 'MASKBRIDGE_CONFIDENCE'"
+    return "MASKBRIDGE_CONFIDENC is not a setting: did you mean 'CONFIDENCE'"
 
 
 def test_all_settings_and_other_variables_are_accepted() -> None:
@@ -27,7 +27,7 @@ def test_all_settings_and_other_variables_are_accepted() -> None:
 
 def test_unknown_variables_are_listed_without_their_values() -> None:
     first, second = unknown_variables({"MASKBRIDGE_VERBOSITY": "secret", "MASKBRIDGE_PROT": "80", "MASKBRIDGE_PORT": "80"})
-    assert first.startswith("MASKBRIDGE_PROT is not a setting: did you mean 'MASKBRIDGE_PORT'")
+    assert first.startswith("MASKBRIDGE_PROT is not a setting: did you mean 'PORT'")
     assert second.startswith("MASKBRIDGE_VERBOSITY is not a setting: ")
     assert "secret" not in second
 
