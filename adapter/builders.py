@@ -181,9 +181,9 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in ARGUMENTS:
             raise SettingsError(f"unknown argument {name!r}: {nearest(name, ARGUMENTS, show=len(ARGUMENTS))}")
-        for ending, (allowed, says) in _VALUES.items():
-            if name.endswith(ending) and not (value is None and name in _MAY_BE_NONE) and not allowed(value):
-                raise SettingsError(f"{name} is {says}, not {value!r}")
+        for ending, (is_valid, description) in _VALUES.items():
+            if name.endswith(ending) and not (value is None and name in _MAY_BE_NONE) and not is_valid(value):
+                raise SettingsError(f"{name} is {description}, not {value!r}")
 
 
 def _number(value: object, low: float, high: float) -> bool:
@@ -220,7 +220,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:
-    """Loads values strictly, or says which do not fit."""
+    """Loads values strictly; the error names those that do not fit."""
     own = module.state_dict()
     ignored = {key for key in own.keys() ^ state.keys() if key.endswith("num_batches_tracked")}
     missing = sorted(own.keys() - state.keys() - ignored)
@@ -241,7 +241,7 @@ def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], name: str) 
 
 
 class FrozenNorm(FrozenBatchNorm2d):
-    """torchvision's frozen batch norm; in inference mode in the place of its input, with the same values.
+    """torchvision's frozen batch norm, computed in place in inference mode, with the same values.
 
     Its input is the output of a convolution that nothing else reads. Two tensors less for each of 53 norms: a ResNet-50
     trunk takes a quarter less time on a CPU.
@@ -264,10 +264,10 @@ def _freeze_norms(module: nn.Module, eps: float) -> None:
 
 
 def _fix_pooling_scales(network: MaskRCNN) -> None:
-    """Tells the two RoI poolers the strides of their levels.
+    """Sets the strides of the levels that the two RoI poolers read.
 
-    torchvision's ``MultiScaleRoIAlign`` guesses them from the first image that it ever sees and keeps the guess: wrong
-    for good after an image of a few pixels' height, and not safe between threads.
+    torchvision's ``MultiScaleRoIAlign`` infers them from the first image that it sees and keeps them: wrong for all
+    later images if that one is a few pixels high, and not thread-safe.
     """
     side = 1024
     levels = {level: torch.zeros(1, 1, side // stride, side // stride) for level, stride in STRIDES.items()}

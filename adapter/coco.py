@@ -42,9 +42,9 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
         AnnotationError: it is malformed, or its size is not ``size``.
     """
     height, width = size
-    found, counts = rle.get("size"), rle.get("counts")
-    if not isinstance(found, Sequence) or list(found) != [height, width]:
-        raise AnnotationError(f"the mask is for an image of (height, width) {found}, not {[height, width]}")
+    rle_size, counts = rle.get("size"), rle.get("counts")
+    if not isinstance(rle_size, Sequence) or list(rle_size) != [height, width]:
+        raise AnnotationError(f"the mask is for an image of (height, width) {rle_size}, not {[height, width]}")
     if isinstance(counts, (list, tuple, np.ndarray)):
         runs = np.asarray(counts)
         if runs.ndim != 1 or not np.issubdtype(runs.dtype, np.integer) or (runs < 0).any() or runs.sum() != height * width:
@@ -147,7 +147,7 @@ def _merged(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> dict[
         ring = ring.reshape(-1, 2).clip([-width, -height], [2 * width, 2 * height])
         rings.append(ring.ravel().tolist())
     if not rings:
-        raise AnnotationError("there is no polygon")
+        raise AnnotationError("the polygon list is empty")
     return dict(coco_mask.merge(coco_mask.frPyObjects(rings, height, width)))
 
 

@@ -12,11 +12,11 @@ def checked_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
+        checked = torch.device(device)
+        torch.empty(0, device=checked)
     except (RuntimeError, AssertionError) as error:
         raise SettingsError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return found
+    return checked
 
 
 def checked_autocast(name: str | None) -> torch.dtype | None:

@@ -1,4 +1,4 @@
-"""The errors a user can cause. Each says what was wrong, with which value, and what to do."""
+"""The errors a user can cause. Each message states what was wrong, with which value, and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SettingsError(MaskbridgeError, ValueError):
 
 
 class WeightsError(MaskbridgeError):
-    """Weights cannot be found, downloaded, read, or do not fit the network."""
+    """Weights do not exist, cannot be downloaded or read, or do not fit the network."""
 
 
 class ImageError(MaskbridgeError, ValueError):
@@ -23,8 +23,8 @@ class ImageError(MaskbridgeError, ValueError):
 
     Attributes:
         reason: what is wrong with it, in one line.
-        index: its place in the list that was given, or None.
-        path: its path, or None where it was not given as a path.
+        index: its index in the list that was given, or None.
+        path: its path, or None if it was not given as a path.
     """
 
     def __init__(self, reason: str, *, index: int | None = None, path: str | None = None) -> None:
@@ -32,9 +32,9 @@ class ImageError(MaskbridgeError, ValueError):
         self.reason, self.index, self.path = reason, index, path
 
     def __str__(self) -> str:
-        place = [] if self.index is None else [f"image {self.index}"]
-        place += [] if self.path is None else [self.path]
-        return ": ".join([" ".join(place), self.reason] if place else [self.reason])
+        source = [] if self.index is None else [f"image {self.index}"]
+        source += [] if self.path is None else [self.path]
+        return ": ".join([" ".join(source), self.reason] if source else [self.reason])
 
     def __reduce__(self) -> tuple[object, ...]:
         # Errors with keyword arguments do not survive the way back from a data-loader worker by themselves.
@@ -46,7 +46,7 @@ def _image_error(reason: str, index: int | None, path: str | None) -> ImageError
 
 
 def nearest(name: str, allowed: Iterable[str], *, show: int = 12) -> str:
-    """What to say about an unknown name: the nearest allowed ones, else the first few.
+    """A hint for an unknown name: the nearest allowed names, else the first few.
 
     Example:
         >>> nearest("preson", ["car", "person"])

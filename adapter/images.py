@@ -95,12 +95,12 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """The (H, W) that `read` will give, from the file's header alone.
 
     Raises:
-        ImageError: there is no such image, or its header cannot be read.
+        ImageError: the file does not exist, or its header cannot be read.
     """
     try:
         with Image.open(path, formats=formats()) as image:
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
+            is_rotated = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if is_rotated else (image.height, image.width)
     except FileNotFoundError:
         raise ImageError("no such file", path=str(path)) from None
     except Exception as error:  # see _from_file
@@ -121,7 +121,7 @@ def as_list(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
 
 
 def read_each(images: Iterable[ImageInput], size: int) -> Iterator[list[torch.Tensor | ImageError]]:
-    """Images read in chunks of ``size``, when they are needed; a bad one is its error, which names its place."""
+    """Images read in chunks of ``size``, as they are needed; an invalid one gives its error, which names its index."""
     numbered = enumerate(images)
     while chunk := list(islice(numbered, size)):
         yield [_read_or_error(index, image) for index, image in chunk]
@@ -129,12 +129,12 @@ def read_each(images: Iterable[ImageInput], size: int) -> Iterator[list[torch.Te
 
 def all_or_raise(results: Iterable[T | ImageError]) -> list[T]:
     """Results of all images, or the error of the first bad one raised."""
-    found = []
+    checked = []
     for result in results:
         if isinstance(result, ImageError):
             raise result
-        found.append(result)
-    return found
+        checked.append(result)
+    return checked
 
 
 def _read_or_error(index: int, image: ImageInput) -> torch.Tensor | ImageError:
@@ -230,6 +230,6 @@ def _from_tensor(tensor: torch.Tensor) -> torch.Tensor:
             raise ImageError(f"tensors are uint8 in 0..255 or float in 0..1, not {tensor.dtype}")
         low, high = (value.item() for value in torch.aminmax(tensor.detach()))
         if not (low >= 0 and high <= 1):
-            raise ImageError(f"float images must be in 0..1, without NaN; found {low:.4g} to {high:.4g} (divide by 255?)")
+            raise ImageError(f"float images must be in 0..1, without NaN, not {low:.4g} to {high:.4g} (divide by 255?)")
         tensor = tensor.detach().to(torch.float32)
     return tensor.expand(3, -1, -1) if tensor.shape[0] == 1 else tensor[:3]

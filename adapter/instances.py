@@ -19,7 +19,7 @@ BACKGROUND = "__background__"
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """The objects of one image: what a network found, or what people drew (then without scores).
+    """The objects of one image: the detections of a network, or what annotators drew (then without scores).
 
     Attributes:
         size: (H, W) of the image, as it is shown (EXIF orientation applied).
@@ -68,28 +68,28 @@ class Instances:
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the parts of Instances have different lengths: {lengths}")
         if len(self) and not (self.labels.min() >= 0 and self.labels.max() < len(self.class_names)):
-            raise ValueError(f"labels must be in 0..{len(self.class_names) - 1}, the places of class_names")
+            raise ValueError(f"labels must be in 0..{len(self.class_names) - 1}, indices into class_names")
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __repr__(self) -> str:
-        found = ", ".join(self.names[:8]) + (", …" if len(self) > 8 else "")
-        return f"Instances({len(self)} in {self.size[1]} x {self.size[0]}: {found or 'none'})"
+        names = ", ".join(self.names[:8]) + (", …" if len(self) > 8 else "")
+        return f"Instances({len(self)} in {self.size[1]} x {self.size[0]}: {names or 'none'})"
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Instances:
-        """Some of the instances: by a place, a slice, places, or a bool array of length N."""
-        places = np.atleast_1d(np.arange(len(self))[index])
+        """Some of the instances: by an index, a slice, indices, or a bool array of length N."""
+        indices = np.atleast_1d(np.arange(len(self))[index])
 
         def of(value: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(value[place] for place in places)
+            return tuple(value[i] for i in indices)
 
         return replace(
             self,
-            boxes=self.boxes[places],
-            labels=self.labels[places],
+            boxes=self.boxes[indices],
+            labels=self.labels[indices],
             masks=of(self.masks),
-            scores=None if self.scores is None else self.scores[places],
+            scores=None if self.scores is None else self.scores[indices],
             ids=None if self.ids is None else of(self.ids),
             attributes=None if self.attributes is None else of(self.attributes),
         )
@@ -160,7 +160,7 @@ class Instances:
         """COCO's results format, ready for JSON: for each instance its image, category, box (xywh), score and RLE.
 
         ``category_id`` is the label: for COCO's weights that is COCO's own category. Ids and attributes are added where
-        there are any, ``segmentation`` is left out for an object with a box only.
+        there are any, an object with a box only has no ``segmentation``.
         """
         results = []
         for index, (x1, y1, x2, y2) in enumerate(self.boxes.astype(np.float64)):
@@ -192,10 +192,10 @@ class Instances:
             AnnotationError: a mask or box is broken, or a category is not in ``categories``.
         """
         annotations = list(annotations)
-        places = {category: place for place, category in enumerate(categories)}
+        labels_of = {category: label for label, category in enumerate(categories)}
         boxes, masks = [], []
         for annotation in annotations:
-            if annotation.get("category_id") not in places:
+            if annotation.get("category_id") not in labels_of:
                 raise coco.AnnotationError(f"category {annotation.get('category_id')} is not in the categories")
             mask = _coco_mask(annotation.get("segmentation"), size)
             masks.append(mask)
@@ -203,7 +203,7 @@ class Instances:
         return cls(
             size=size,
             boxes=np.asarray(boxes, dtype=np.float32),
-            labels=np.asarray([places[annotation["category_id"]] for annotation in annotations], dtype=np.int64),
+            labels=np.asarray([labels_of[annotation["category_id"]] for annotation in annotations], dtype=np.int64),
             class_names=tuple(categories.values()),
             masks=tuple(masks),
             scores=np.asarray([a["score"] for a in annotations]) if all("score" in a for a in annotations) else None,

@@ -1,4 +1,4 @@
-"""Long jobs are iterators that tell how far they are and end in a result."""
+"""Long jobs are iterators that yield their progress and return a result."""
 
 from __future__ import annotations
 

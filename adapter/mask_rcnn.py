@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -36,17 +35,15 @@ from maskbridge.adapter.weights.names import WeightsLike, backbone_state, resolv
 class MaskRCNN:
     """torchvision's Mask R-CNN, from images to `Instances`.
 
-    Results are torchvision's for the same network: its boxes, labels and scores, and masks that equal its pasted frames at
-    the threshold pixel for pixel. They come as box-sized crops, and thresholds and class filters act before the mask
-    head. Calls do not change the model: threads can share one.
+    Boxes, labels and scores are torchvision's for the same network; masks equal its pasted frames at the threshold, but are
+    box-sized crops. Thresholds and class filters act before the mask head. Threads can share a model.
 
     Args:
         weights: ``"DEFAULT"``, ``"COCO_V1"``, ``"bundled"``, torchvision's enum member, a ``.safetensors`` or ``.pth``
             file, ``"https://…#sha256=…"``, or None for random values (see `maskbridge.adapter.weights.names.resolve`).
-        builder: ``maskrcnn_resnet50_fpn``, ``maskrcnn_resnet50_fpn_v2`` or ``maskrcnn_mobilenet_v2_fpn``; by default the
-            one that the weights are for.
+        builder: a key of `maskbridge.adapter.builders.BUILDERS`; by default the one that the weights are for.
         num_classes: number of classes with the background; by default the weights' own (91 for random ones).
-        class_names: names by label, for weights that do not say them.
+        class_names: names by label, for weights without class names in them.
         weights_backbone: torchvision's weights for the backbone alone, used with ``weights=None``.
         trainable_backbone_layers: how many blocks of the backbone are trainable, 0 to 5; for training.
         progress: whether downloads show a bar.
@@ -63,7 +60,7 @@ class MaskRCNN:
         >>> model = MaskRCNN("bundled")
         >>> model.class_names
         ('__background__', 'person')
-        >>> model.predict([np.full((40, 60, 3), 99, dtype=np.uint8)])
+        >>> model.predict(np.full((40, 60, 3), 99, dtype=np.uint8))
         [Instances(0 in 60 x 40: none)]
     """
 
@@ -84,7 +81,7 @@ class MaskRCNN:
     ) -> None:
         self.device = checked_device(device)
         self._autocast = checked_autocast(autocast)
-        found = resolve(
+        resolved = resolve(
             weights,
             builder=builder,
             class_names=class_names,
@@ -92,44 +89,42 @@ class MaskRCNN:
             progress=progress,
             limit=download_limit,
         )
-        if weights_backbone is not None and found.state:
+        if weights_backbone is not None and resolved.state:
             raise SettingsError("weights_backbone is for weights=None: whole weights hold a backbone already")
-        self._arguments = {**found.arguments, **arguments}
+        self._arguments = {**resolved.arguments, **arguments}
         self.network = build(
-            found.builder,
-            num_classes=len(found.class_names),
-            pretrained=bool(found.state) or weights_backbone is not None,
+            resolved.builder,
+            num_classes=len(resolved.class_names),
+            pretrained=bool(resolved.state) or weights_backbone is not None,
             trainable_backbone_layers=trainable_backbone_layers,
-            norm_eps=found.norm_eps,
+            norm_eps=resolved.norm_eps,
             **self._arguments,
         )
-        if found.state:
-            load_state(self.network, found.state, found.name)
+        if resolved.state:
+            load_state(self.network, resolved.state, resolved.name)
         if weights_backbone is not None:
-            state = backbone_state(found.builder, weights_backbone, progress=progress)
+            state = backbone_state(resolved.builder, weights_backbone, progress=progress)
             load_state(self.network.backbone.body, state, str(weights_backbone))
         self.network.to(self.device, memory_format=torch.channels_last)
-        self.builder = found.builder
-        self.class_names = found.class_names
-        self.weights_name = found.name
-        self._norm_eps = found.norm_eps
+        self.builder, self.class_names = resolved.builder, resolved.class_names
+        self.weights_name, self._norm_eps = resolved.name, resolved.norm_eps
 
     def __repr__(self) -> str:
         return f"MaskRCNN({self.weights_name!r}, builder={self.builder!r}, device={str(self.device)!r})"
 
     @property
     def weights(self) -> Weights:
-        """The network's values as they are now, and what is known about them."""
+        """The network's present values, with builder, class names and arguments."""
         state = self.network.state_dict()
         return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, self._norm_eps)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short stable hash of values, builder, class names and arguments; not of the settings of a call."""
+        """A short stable hash of values, builder, class names and arguments; not of a call's settings."""
         return checkpoints.fingerprint(self.weights)
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
-        """Writes a ``.safetensors`` file that `MaskRCNN` reads by itself (see `maskbridge.adapter.weights.names.save`)."""
+        """Writes a ``.safetensors`` file that `MaskRCNN` reads by itself (see `maskbridge.adapter.weights.checkpoints.save`)."""
         return checkpoints.save(path, self.weights, half=half, extra=extra)
 
     def settings(
@@ -141,20 +136,20 @@ class MaskRCNN:
         max_detections: int | None = None,
         masks: bool = True,
     ) -> Settings:
-        """Checks what a request chooses. For the meaning see `predict`; without ``masks`` only boxes are found, as exact.
+        """The settings of a request, checked (see `predict`); without ``masks`` only boxes are predicted, as exact.
 
         Raises:
             SettingsError: a value is out of range, or a class is unknown (the nearest is named).
         """
         heads = self.network.roi_heads
-        settings = checked_settings(
+        return checked_settings(
             self.class_names,
             heads.score_thresh if confidence_threshold is None else confidence_threshold,
             mask_threshold,
             classes,
             heads.detections_per_img if max_detections is None else max_detections,
+            masks=masks,
         )
-        return replace(settings, masks=masks)
 
     def predict(
         self,
@@ -166,22 +161,21 @@ class MaskRCNN:
         max_detections: int | None = None,
         batch_size: int | None = None,
     ) -> list[Instances]:
-        """Finds the objects in images.
+        """Detects the objects in images.
 
         Args:
             images: images of any sizes (see `maskbridge.adapter.images.read`); one alone is a list of one.
-            confidence_threshold: objects with a score above it are found; by default ``box_score_thresh`` (0.05).
+            confidence_threshold: objects with a higher score are detected; by default ``box_score_thresh`` (0.05).
             mask_threshold: pixels with a probability of at least this are in a mask.
             classes: names of the classes to look for; by default all.
             max_detections: most objects in an image; by default ``box_detections_per_img`` (100).
-            batch_size: how many images are read and, where their padded sizes are equal, run together; by default 1 on
-                a CPU, where more only takes more memory, and 8 on a GPU.
+            batch_size: how many images of one padded size run together; by default 1 on a CPU and 8 on a GPU.
 
         Returns:
-            For each image its `Instances`, scores falling.
+            For each image its `Instances`, by descending score.
 
         Raises:
-            ImageError: an image cannot be used, with its index and path. `predict_each` goes on instead.
+            ImageError: an image cannot be used, with its index and path. `predict_each` continues instead.
             SettingsError: a setting is wrong.
         """
         settings = self.settings(
@@ -195,7 +189,7 @@ class MaskRCNN:
     def predict_each(
         self, images: Iterable[ImageInput], *, settings: Settings | None = None, batch_size: int | None = None
     ) -> Iterator[Instances | ImageError]:
-        """Like `predict` for many images: read as they are needed, in order, with an `ImageError` in place of a bad one."""
+        """Like `predict` for many images: read as they are needed, in order, with an `ImageError` for each invalid one."""
         settings = self.settings() if settings is None else settings
         size = (8 if self.device.type == "cuda" else 1) if batch_size is None else batch_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -207,21 +201,21 @@ class MaskRCNN:
         """The last step of `predict_each`, for whoever reads images elsewhere: runs those of one padded size together.
 
         Args:
-            read: tensors of `maskbridge.adapter.images.read`, or the errors it raised, which come back in their places.
+            read: tensors of `maskbridge.adapter.images.read`, or the errors that it raised, which are returned as they are.
             settings: of `settings`.
         """
         results: dict[int, Instances | ImageError] = {}
         groups: dict[net.Size, list[int]] = {}
-        for place, image in enumerate(read):
+        for index, image in enumerate(read):
             if isinstance(image, ImageError):
-                results[place] = image
+                results[index] = image
             else:
                 shape = net.padded_size(self.network, (image.shape[-2], image.shape[-1]))
-                groups.setdefault(shape, []).append(place)
-        for places in groups.values():
-            features = self.encode([image for place in places if isinstance(image := read[place], torch.Tensor)])
-            results.update(zip(places, self.detect(features, settings)))
-        return [results[place] for place in range(len(read))]
+                groups.setdefault(shape, []).append(index)
+        for indices in groups.values():
+            features = self.encode([image for index in indices if isinstance(image := read[index], torch.Tensor)])
+            results.update(zip(indices, self.detect(features, settings)))
+        return [results[index] for index in range(len(read))]
 
     @torch.inference_mode()
     def encode(self, images: Sequence[torch.Tensor]) -> net.Features:
@@ -231,7 +225,7 @@ class MaskRCNN:
     @torch.inference_mode()
     def detect(self, features: net.Features, settings: Settings) -> list[Instances]:
         """The objects of encoded images: box head, selection, and (where wanted) the mask head for what is kept."""
-        found = net.detect(
+        detections = net.detect(
             self.network,
             features,
             score_threshold=settings.confidence_threshold,
@@ -239,24 +233,24 @@ class MaskRCNN:
             max_detections=settings.max_detections,
             autocast=self._autocast,
         )
-        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(image.scores) for image in found]
+        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(one.scores) for one in detections]
         if settings.masks:
-            input_boxes, labels = [image.input_boxes for image in found], [image.labels for image in found]
-            made = net.segment(self.network, features, input_boxes, labels, self._autocast)
+            boxes, labels = [one.input_boxes for one in detections], [one.labels for one in detections]
+            probabilities = net.segment(self.network, features, boxes, labels, self._autocast)
             masks = [
-                tuple(paste(probabilities, image.boxes, size, settings.mask_threshold))
-                for image, probabilities, size in zip(found, made, features.sizes)
+                tuple(paste(of_image, one.boxes, size, settings.mask_threshold))
+                for one, of_image, size in zip(detections, probabilities, features.sizes)
             ]
         return [
             Instances(
                 size=size,
-                boxes=image.boxes.cpu().numpy(),
-                labels=image.labels.cpu().numpy(),
+                boxes=one.boxes.cpu().numpy(),
+                labels=one.labels.cpu().numpy(),
                 class_names=self.class_names,
                 masks=crops,
-                scores=image.scores.cpu().numpy(),
+                scores=one.scores.cpu().numpy(),
             )
-            for image, crops, size in zip(found, masks, features.sizes)
+            for one, crops, size in zip(detections, masks, features.sizes)
         ]
 
     def segment_boxes(
@@ -268,19 +262,17 @@ class MaskRCNN:
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
     ) -> Instances:
-        """Masks for boxes that somebody already has, from the same features and mask head as `predict`.
+        """Masks for given boxes, from the same features and mask head as `predict`.
 
         Args:
-            image: an image, or its features (`encode` of one), to segment boxes again and again without the trunk.
-            boxes: [N, 4], xyxy, in pixels of the image; what lies outside of it is cut for the network.
-            labels: for each box a class name, a label, or None; all None by default. Where it is None the box head
-                chooses the class.
+            image: an image, or its features (of `encode`), which spare the trunk.
+            boxes: [N, 4], xyxy, in pixels of the image; clipped to it for the network.
+            labels: for each box a class name, a label, or None (by default), for the box head to choose the class.
             mask_threshold: pixels with a probability of at least this are in a mask.
             classes: names that the box head chooses from; by default all.
 
         Returns:
-            N instances in the order of ``boxes``, with those boxes. ``scores`` are the box head's probabilities of the
-            labels; for a label that was given, how much the network agrees.
+            N instances with ``boxes``, in their order; ``scores`` are the box head's probabilities of the labels.
 
         Raises:
             ImageError: the image cannot be used.
@@ -289,17 +281,15 @@ class MaskRCNN:
         settings = self.settings(mask_threshold=mask_threshold, classes=classes)
         features = image if isinstance(image, net.Features) else self.encode([image_reading.read(image)])
         given = checked_boxes(boxes, features.sizes[0])
-        fixed = torch.tensor(checked_labels(labels, self.class_names, len(given)), dtype=torch.int64)
+        fixed = torch.tensor(checked_labels(labels, self.class_names, len(given)), dtype=torch.int64, device=self.device)
         with torch.inference_mode():
-            in_image = torch.from_numpy(given).to(self.device)
-            in_input = net.to_input(_clipped(in_image, features.sizes[0]), features, 0)
+            in_image = net.clip_boxes(torch.from_numpy(given).to(self.device), features.sizes[0])
+            in_input = net.to_input(in_image, features, 0)
             probabilities = net.classify(self.network, features, [in_input], self._autocast)[0]
             allowed = torch.tensor(settings.classes, device=self.device)
-            chosen = torch.where(allowed, probabilities, -1.0).argmax(dim=1)
-            fixed = fixed.to(self.device)
-            final = torch.where(fixed > 0, fixed, chosen)
+            final = torch.where(fixed > 0, fixed, torch.where(allowed, probabilities, -1.0).argmax(dim=1))
             masks = net.segment(self.network, features, [in_input], [final], self._autocast)[0]
-            crops = paste(masks, _clipped(in_image, features.sizes[0]), features.sizes[0], mask_threshold)
+            crops = paste(masks, in_image, features.sizes[0], mask_threshold)
             scores = probabilities[torch.arange(len(final), device=self.device), final]
         return Instances(
             size=features.sizes[0],
@@ -309,8 +299,3 @@ class MaskRCNN:
             masks=tuple(crops),
             scores=scores.cpu().numpy(),
         )
-
-
-def _clipped(boxes: torch.Tensor, size: net.Size) -> torch.Tensor:
-    limit = torch.tensor([size[1], size[0], size[1], size[0]], device=boxes.device)
-    return boxes.clamp(min=0).minimum(limit.to(boxes.dtype))

@@ -1,4 +1,4 @@
-"""Masks as crops: a small bool array and its place in the image, never a full frame for each object."""
+"""Masks as crops: a small bool array and its position in the image, never a full frame for each object."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MaskCrop:
         return self.window(0, 0, size[1], size[0])
 
     def window(self, x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
-        """The mask in another window of the image: bool [y2 - y1, x2 - x1], False where this crop says nothing.
+        """The mask in another window of the image: bool [y2 - y1, x2 - x1], False outside of this crop.
 
         Example:
             >>> MaskCrop(x=1, y=0, pixels=np.ones((1, 2), dtype=bool)).window(0, 0, 2, 1)
@@ -75,13 +75,13 @@ class MaskCrop:
         values = rows.ravel()
         row, edge = np.divmod(np.flatnonzero(values[1:] != values[:-1]), rows.shape[1])
         edges = (self.y + row) * width + self.x + edge
-        # A run that reaches the right edge goes on at the left: end and begin cancel.
+        # A run that reaches the right edge continues at the left: its end and the next start cancel.
         joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
         edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
         return np.diff(np.concatenate([[0], edges, [height * width]]))
 
     def trimmed(self) -> MaskCrop:
-        """The smallest crop with the same pixels (0 x 0 at the same place where there are none)."""
+        """The smallest crop with the same pixels (0 x 0 at the same position if there are none)."""
         rows, columns = np.flatnonzero(self.pixels.any(axis=1)), np.flatnonzero(self.pixels.any(axis=0))
         if not len(rows):
             return MaskCrop(self.x, self.y, np.zeros((0, 0), dtype=bool))

@@ -84,8 +84,8 @@ def encode(
     input_sizes = [input_size(network, size) for size in sizes]
     shape = (len(images), 3, *padded_size(network, sizes[0]))
     batch = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
-    for place, image, (height, width) in zip(batch, images, input_sizes):
-        place[:, :height, :width] = _resized(network, image.to(device), (height, width))
+    for target, image, (height, width) in zip(batch, images, input_sizes):
+        target[:, :height, :width] = _resized(network, image.to(device), (height, width))
     with _autocast(device, autocast):
         levels = network.backbone(batch)
         objectness, deltas = network.rpn.head(list(levels.values()))
@@ -150,13 +150,19 @@ def segment(
     return list(torch.split(chosen.float().sigmoid(), counts))
 
 
+def clip_boxes(boxes: torch.Tensor, size: Size) -> torch.Tensor:
+    """Boxes (xyxy) clipped to an image of ``size`` (H, W)."""
+    limit = torch.tensor([size[1], size[0], size[1], size[0]], device=boxes.device)
+    return boxes.clamp(min=0).minimum(limit.to(boxes.dtype))
+
+
 def to_input(boxes: torch.Tensor, features: Features, image: int) -> torch.Tensor:
     """Boxes in pixels of an image, as boxes in pixels of the network's input."""
     return resize_boxes(boxes, list(features.sizes[image]), list(features.input_sizes[image]))
 
 
 def _resized(network: MaskRCNN, image: torch.Tensor, size: Size) -> torch.Tensor:
-    """torchvision's normalization and resizing of one image, in the place of its float copy."""
+    """torchvision's normalization and resizing of one image, in place in its float copy."""
     transform = network.transform
     mean, std = (
         torch.tensor(values, device=image.device)[:, None, None] for values in (transform.image_mean, transform.image_std)
@@ -203,7 +209,7 @@ def _pooled(pool: MultiScaleRoIAlign, features: Features, boxes: list[torch.Tens
 
     @torch.inference_mode()
     def pool_part(image: int, part: torch.Tensor) -> torch.Tensor:
-        only = [part if place == image else part[:0] for place in range(len(boxes))]
+        only = [part if index == image else part[:0] for index in range(len(boxes))]
         return pool(features.levels, only, features.input_sizes)
 
     parts = [(image, part) for image, of_image in enumerate(boxes) for part in of_image.chunk(threads)]

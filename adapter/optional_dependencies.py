@@ -10,7 +10,7 @@ from maskbridge.adapter.errors import MaskbridgeError
 
 @contextmanager
 def requires(extra: str) -> Iterator[None]:
-    """Around imports: says which extra to install where a package is missing.
+    """Around imports: the error names the extra to install if a package is missing.
 
     Raises:
         MaskbridgeError: an import failed.

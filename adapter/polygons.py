@@ -22,13 +22,13 @@ def to_polygons(
     Polygons run along the edges of the pixels (a one-pixel mask is a square of side 1), not through their centers as
     OpenCV's contours do. Holes are filled, since a polygon has none. Each is simplified (Douglas-Peucker) to at most
     ``max_points`` points, but never below ``min_iou`` with its part, holes filled: the IoU wins over the budget, so
-    ``max_points=0`` gives the fewest points found with that IoU.
+    ``max_points=0`` gives the fewest points that reach that IoU.
 
     Args:
         crop: the mask.
         max_points: the most points a polygon should have.
         min_iou: the least IoU of a polygon with its part, in 0..1, as COCO's rasterizer measures it.
-        min_area: parts with fewer pixels, holes filled, are left out.
+        min_area: parts with fewer pixels, holes filled, are skipped.
 
     Returns:
         float64 [K, 2] arrays of points (x, y), in pixels of the image, without repeating the first point.
@@ -37,13 +37,13 @@ def to_polygons(
         >>> to_polygons(MaskCrop(10, 20, np.ones((2, 3), dtype=bool)))[0].tolist()
         [[10.0, 20.0], [10.0, 22.0], [13.0, 22.0], [13.0, 20.0]]
     """
-    found = []
+    outlines = []
     for part, x, y in _filled_parts(crop.pixels):
         area = int(np.count_nonzero(part))
         if area >= min_area:
-            place = np.array([crop.x + x, crop.y + y])
-            found.append((area, _simplify(part, max_points, min_iou) + place))
-    return [polygon for _, polygon in sorted(found, key=lambda pair: -pair[0])]
+            offset = np.array([crop.x + x, crop.y + y])
+            outlines.append((area, _simplify(part, max_points, min_iou) + offset))
+    return [polygon for _, polygon in sorted(outlines, key=lambda pair: -pair[0])]
 
 
 def from_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> MaskCrop:
@@ -56,13 +56,13 @@ def from_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> Mask
 
 
 def has_holes(crop: MaskCrop) -> bool:
-    """Whether `to_polygons` fills a hole of the mask, which none of its polygons can tell."""
+    """Whether `to_polygons` fills a hole of the mask, which its polygons cannot represent."""
     _, hierarchy = cv2.findContours(crop.pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     return hierarchy is not None and bool((hierarchy[0, :, 3] >= 0).any())
 
 
 def _filled_parts(pixels: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
-    """The connected parts of a mask, holes filled, each as its own bool window with the window's place."""
+    """The connected parts of a mask, holes filled, each as its own bool window with the window's position."""
     parts = []
     contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for contour in contours:

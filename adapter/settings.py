@@ -1,4 +1,4 @@
-"""What callers choose, checked: a wrong value is an error that says what is allowed."""
+"""The settings of a request, checked: the error for an invalid value states what is allowed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Settings:
     """What a request can choose; made and checked by `MaskRCNN.settings` of `maskbridge.adapter`.
 
     Attributes:
-        confidence_threshold: objects with a score above it are found, 0 to 1.
+        confidence_threshold: objects with a higher score are detected, 0 to 1.
         mask_threshold: pixels with a probability of at least this are in a mask, 0 to 1.
-        classes: for each label whether it may be found.
+        classes: for each label whether it is detected.
         max_detections: most objects in an image.
         masks: whether masks are made; without them the mask head is not run.
     """
@@ -33,7 +33,7 @@ class Settings:
 
 
 def class_choices(class_names: Sequence[str]) -> list[str]:
-    """The names that can be found: without the background and the holes in COCO's numbering."""
+    """The names that can be detected: without the background and the holes in COCO's numbering."""
     return [name for name in class_names[1:] if name != NOT_A_CLASS]
 
 
@@ -43,6 +43,8 @@ def checked_settings(
     mask_threshold: float,
     classes: Collection[str] | None,
     max_detections: int,
+    *,
+    masks: bool = True,
 ) -> Settings:
     """Settings of a request to a model with these class names; see `maskbridge.adapter.MaskRCNN.predict`."""
     for name, value in (("confidence_threshold", confidence_threshold), ("mask_threshold", mask_threshold)):
@@ -58,7 +60,7 @@ def checked_settings(
             raise SettingsError(f"unknown class {name!r}: {nearest(str(name), allowed)}")
     chosen = set(allowed if classes is None else classes)
     flags = (False, *(name in chosen for name in class_names[1:]))
-    return Settings(float(confidence_threshold), float(mask_threshold), flags, max_detections)
+    return Settings(float(confidence_threshold), float(mask_threshold), flags, max_detections, masks)
 
 
 def checked_labels(labels: Sequence[str | int | None] | None, class_names: Sequence[str], count: int) -> list[int]:
@@ -67,13 +69,13 @@ def checked_labels(labels: Sequence[str | int | None] | None, class_names: Seque
         return [0] * count
     if isinstance(labels, str) or len(labels) != count:
         raise SettingsError(f"labels is one label for each of the {count} boxes, not {labels!r}")
-    places = {name: place for place, name in enumerate(class_names) if place and name != NOT_A_CLASS}
+    labels_of = {name: label for label, name in enumerate(class_names) if label and name != NOT_A_CLASS}
     values = []
     for label in labels:
-        if isinstance(label, str) and label not in places:
-            raise SettingsError(f"unknown class {label!r}: {nearest(label, places)}")
-        value = places[label] if isinstance(label, str) else label
-        if value is not None and value not in places.values():
+        if isinstance(label, str) and label not in labels_of:
+            raise SettingsError(f"unknown class {label!r}: {nearest(label, labels_of)}")
+        value = labels_of[label] if isinstance(label, str) else label
+        if value is not None and value not in labels_of.values():
             raise SettingsError(f"labels are 1 to {len(class_names) - 1}, without holes, not {label!r}")
         values.append(0 if value is None else int(value))
     return values
@@ -88,7 +90,7 @@ def checked_boxes(boxes: np.ndarray | Sequence[Sequence[float]], size: tuple[int
     height, width = size
     for index, (x1, y1, x2, y2) in enumerate(array.tolist()):
         if not np.isfinite(array[index]).all():
-            raise SettingsError(f"box {index} has a coordinate that is no finite number: {array[index].tolist()}")
+            raise SettingsError(f"box {index} has a coordinate that is not finite: {array[index].tolist()}")
         if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
             raise SettingsError(
                 f"box {index} {array[index].tolist()} has no area inside the image of {width} x {height} pixels "
