@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from torchvision.models import WeightsEnum
 
-from maskbridge.adapter import images as image_reading
 from maskbridge.adapter import network as net
 from maskbridge.adapter.builders import build, load_state
 from maskbridge.adapter.devices import checked_autocast, checked_device
 from maskbridge.adapter.errors import ImageError, SettingsError
-from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read_each
+from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read, read_each
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import MaskCrop
 from maskbridge.adapter.pasting import paste
@@ -115,8 +114,8 @@ class MaskRCNN:
     @property
     def weights(self) -> Weights:
         """The network's present values, with builder, class names and arguments."""
-        state = self.network.state_dict()
-        return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, self._norm_eps)
+        known = (self.weights_name, self.builder, self.class_names)
+        return Weights(*known, self.network.state_dict(), self._arguments, self._norm_eps)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -124,7 +123,7 @@ class MaskRCNN:
         return checkpoints.fingerprint(self.weights)
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
-        """Writes a ``.safetensors`` file that `MaskRCNN` reads by itself (see `maskbridge.adapter.weights.checkpoints.save`)."""
+        """Writes a ``.safetensors`` file for ``MaskRCNN(path)`` (see `maskbridge.adapter.weights.checkpoints.save`)."""
         return checkpoints.save(path, self.weights, half=half, extra=extra)
 
     def settings(
@@ -176,7 +175,7 @@ class MaskRCNN:
 
         Raises:
             ImageError: an image cannot be used, with its index and path. `predict_each` continues instead.
-            SettingsError: a setting is wrong.
+            SettingsError: a setting is invalid.
         """
         settings = self.settings(
             confidence_threshold=confidence_threshold,
@@ -190,32 +189,32 @@ class MaskRCNN:
         self, images: Iterable[ImageInput], *, settings: Settings | None = None, batch_size: int | None = None
     ) -> Iterator[Instances | ImageError]:
         """Like `predict` for many images: read as they are needed, in order, with an `ImageError` for each invalid one."""
-        settings = self.settings() if settings is None else settings
+        settings = settings or self.settings()
         size = (8 if self.device.type == "cuda" else 1) if batch_size is None else batch_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise SettingsError(f"batch_size is a whole number of 1 or more, not {size!r}")
         for chunk in read_each(images, size):
             yield from self.predict_read(chunk, settings)
 
-    def predict_read(self, read: Sequence[torch.Tensor | ImageError], settings: Settings) -> list[Instances | ImageError]:
+    def predict_read(self, images: Sequence[torch.Tensor | ImageError], settings: Settings) -> list[Instances | ImageError]:
         """The last step of `predict_each`, for whoever reads images elsewhere: runs those of one padded size together.
 
         Args:
-            read: tensors of `maskbridge.adapter.images.read`, or the errors that it raised, which are returned as they are.
+            images: tensors of `maskbridge.adapter.images.read`, or the errors that it raised, which are returned as they are.
             settings: of `settings`.
         """
         results: dict[int, Instances | ImageError] = {}
         groups: dict[net.Size, list[int]] = {}
-        for index, image in enumerate(read):
+        for index, image in enumerate(images):
             if isinstance(image, ImageError):
                 results[index] = image
             else:
                 shape = net.padded_size(self.network, (image.shape[-2], image.shape[-1]))
                 groups.setdefault(shape, []).append(index)
         for indices in groups.values():
-            features = self.encode([image for index in indices if isinstance(image := read[index], torch.Tensor)])
+            features = self.encode([image for index in indices if isinstance(image := images[index], torch.Tensor)])
             results.update(zip(indices, self.detect(features, settings)))
-        return [results[index] for index in range(len(read))]
+        return [results[index] for index in range(len(images))]
 
     @torch.inference_mode()
     def encode(self, images: Sequence[torch.Tensor]) -> net.Features:
@@ -279,7 +278,7 @@ class MaskRCNN:
             SettingsError: a box is not four finite numbers with a positive size inside the image, or a label is unknown.
         """
         settings = self.settings(mask_threshold=mask_threshold, classes=classes)
-        features = image if isinstance(image, net.Features) else self.encode([image_reading.read(image)])
+        features = image if isinstance(image, net.Features) else self.encode([read(image)])
         given = checked_boxes(boxes, features.sizes[0])
         fixed = torch.tensor(checked_labels(labels, self.class_names, len(given)), dtype=torch.int64, device=self.device)
         with torch.inference_mode():

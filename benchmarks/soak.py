@@ -68,7 +68,7 @@ def main() -> None:
     body = {
         "operator_uri": URI,
         "dataset_name": dataset.name,
-        "params": {"weights": "bundled", "label_field": "found"},
+        "params": {"weights": "bundled", "label_field": "predicted"},
     }
     request = urllib.request.Request(
         f"http://localhost:{port}/operators/execute/generator",

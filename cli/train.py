@@ -66,7 +66,7 @@ def train(
         from maskbridge.adapter.datasets.coco_dataset import read_coco
         from maskbridge.adapter.errors import SettingsError
         from maskbridge.adapter.training.box_masks import with_masks
-        from maskbridge.adapter.training.devices import is_helper
+        from maskbridge.adapter.training.devices import is_child_rank
         from maskbridge.adapter.training.run import train as run
         from maskbridge.adapter.training.settings import TrainingSettings
         from maskbridge.cli.progress import with_bar
@@ -105,8 +105,8 @@ def train(
     if segment_boxes:
         labeled = with_bar(with_masks(labeled, model), len(labeled), "masks for boxes")
         validation = with_bar(with_masks(validation, model), len(validation), "masks for boxes")
-    if not is_helper():
+    if not is_child_rank():
         print_data(labeled, validation)
     report = run(model, labeled, out, settings, class_names=class_names, validation=validation or None)
-    if not is_helper():
+    if not is_child_rank():
         print_report(report)

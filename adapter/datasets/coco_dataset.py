@@ -22,8 +22,8 @@ def read_coco(
 ) -> LabeledDataset:
     """Reads a COCO annotation file: polygons, run lengths, crowds, images without annotations.
 
-    Annotations that are broken (a mask of another size, a box that is no box, an unknown category) are left out, with the
-    reason. Crowds are kept: measuring needs them, training leaves them out.
+    Invalid annotations (a mask of another size, a malformed box, an unknown category) are skipped, with the
+    reason. Crowds are kept: evaluation needs them, training skips them.
 
     Args:
         path: the JSON file.
@@ -58,16 +58,16 @@ def read_coco(
         raise DataError(f"{path}: {len(missing)} of its {len(records)} images are not in {folder}: {shown}")
     names = (BACKGROUND, *categories.values())
     labels = {category: label for label, category in enumerate(categories, start=1)}
-    found, skipped = [], []
+    labeled_images, skipped = [], []
     for number, file in files.items():
-        good = []
+        valid = []
         for annotation in annotations[number]:
             try:
-                good.append(_checked(annotation, sizes[number], labels))
+                valid.append(_checked(annotation, sizes[number], labels))
             except AnnotationError as error:
                 skipped.append(SkippedLabel(file.name, str(annotation.get("id", "?")), str(error)))
-        found.append(LabeledImage(file, file.name, sizes[number], names, tuple(good)))
-    return LabeledDataset(tuple(found), names, tuple(skipped))
+        labeled_images.append(LabeledImage(file, file.name, sizes[number], names, tuple(valid)))
+    return LabeledDataset(tuple(labeled_images), names, tuple(skipped))
 
 
 def write_coco(path: Path, labeled: LabeledDataset) -> None:
@@ -104,7 +104,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int]:
-    """An image's (H, W) as the file says it."""
+    """An image's (H, W) in the file."""
     height, width = int(image["height"]), int(image["width"])
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise DataError(f"the image {image['file_name']!r} cannot be {width} x {height} pixels")
@@ -115,7 +115,7 @@ def _checked(annotation: Mapping[str, Any], size: tuple[int, int], labels: Mappi
     """An annotation as `LabeledImage` keeps it: a label for its category, its mask as an RLE. Nothing is drawn for it.
 
     Raises:
-        AnnotationError: it is broken.
+        AnnotationError: it is invalid.
     """
     category = annotation.get("category_id")
     if not isinstance(category, int) or category not in labels:

@@ -55,7 +55,7 @@ class LabeledImage:
 
     @property
     def instances(self) -> Instances:
-        """The objects, made anew at each call."""
+        """The objects, created at each call."""
         return Instances.from_coco(self.annotations, self.size, dict(enumerate(self.class_names)))
 
     def __len__(self) -> int:
@@ -74,12 +74,12 @@ class SkippedLabel:
 
 @dataclass(frozen=True)
 class LabeledDataset(Sequence[LabeledImage]):
-    """Labeled images, and what had to be left out of them.
+    """Labeled images, and the labels that were skipped.
 
     Attributes:
         images: in order; those without objects are negatives.
         class_names: of all labels, the background first.
-        skipped: labels that were left out.
+        skipped: labels that cannot be used.
     """
 
     images: tuple[LabeledImage, ...]
@@ -89,8 +89,8 @@ class LabeledDataset(Sequence[LabeledImage]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, place: Any) -> Any:
-        return self.images[place]
+    def __getitem__(self, index: Any) -> Any:
+        return self.images[index]
 
     def __iter__(self) -> Iterator[LabeledImage]:
         return iter(self.images)
@@ -101,7 +101,7 @@ class LabeledDataset(Sequence[LabeledImage]):
         return sum(map(len, self.images))
 
     def reasons(self) -> dict[str, int]:
-        """Why labels were left out, and how many for each reason, most first."""
+        """How many labels were skipped for each reason, most first."""
         return dict(Counter(label.reason for label in self.skipped).most_common())
 
     def fingerprint(self) -> str:
@@ -115,9 +115,9 @@ class LabeledDataset(Sequence[LabeledImage]):
     def split(self, fraction: float) -> tuple[LabeledDataset, LabeledDataset]:
         """Two parts, the second with about this fraction of the images.
 
-        An image's name says where it goes: an image that was measured with is not trained on later, when more are labeled.
+        An image's name decides: what was measured with is not trained on later, when more images are labeled.
         """
-        second = [_place(image.name) < fraction for image in self.images]
+        second = [_hash_fraction(image.name) < fraction for image in self.images]
         parts = [
             tuple(image for image, in_second in zip(self.images, second) if in_second is part) for part in (False, True)
         ]
@@ -146,27 +146,27 @@ def class_list(names: Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(names, str):
         raise DataError(f"class names are a list, not one string: [{names!r}]")
-    found = tuple(name for name in names if name != BACKGROUND)
-    if not found:
+    classes = tuple(name for name in names if name != BACKGROUND)
+    if not classes:
         raise DataError("the class list is empty: name at least one class to look for")
-    for name, count in Counter(found).items():
+    for name, count in Counter(classes).items():
         if not isinstance(name, str) or not name.strip() or count > 1:
             raise DataError(f"the class list has {name!r} {count} times: names are texts that are not empty, each once")
-    return (BACKGROUND, *found)
+    return (BACKGROUND, *classes)
 
 
 def usable(labeled: LabeledDataset, class_names: Sequence[str]) -> LabeledDataset:
     """Labeled images as a network of these classes can be trained on.
 
-    Labels get their place in ``class_names``, boxes are cut at the image's edges. Labels without a mask, with an empty one
-    or one of a single pixel, crowds, boxes outside of the image, and classes that are not in the list are left out, each
+    Labels become indices into ``class_names``, boxes are clipped to the image. Labels without a mask, with an empty one or
+    one of a single pixel, crowds, boxes outside of the image, and classes that are not in the list are skipped, each
     with its reason; their images stay, as negatives if nothing is left in them.
 
     Raises:
-        DataError: the class list is empty, or no label is left.
+        DataError: the class list is empty, or no label can be used.
     """
     names = class_list(class_names)
-    places = {name: label for label, name in enumerate(names)}
+    labels_of = {name: label for label, name in enumerate(names)}
     images, skipped = [], list(labeled.skipped)
     for image in labeled:
         kept = []
@@ -174,7 +174,7 @@ def usable(labeled: LabeledDataset, class_names: Sequence[str]) -> LabeledDatase
             name = image.class_names[annotation["category_id"]]
             box = clip_box(annotation["bbox"], image.size)
             if (problem := _problem(annotation, name, box, names)) is None:
-                kept.append({**annotation, "category_id": places[name], "bbox": box})
+                kept.append({**annotation, "category_id": labels_of[name], "bbox": box})
             else:
                 skipped.append(SkippedLabel(image.name, name, problem))
         images.append(replace(image, class_names=names, annotations=tuple(kept)))
@@ -186,7 +186,7 @@ def usable(labeled: LabeledDataset, class_names: Sequence[str]) -> LabeledDatase
 
 
 def is_crowd(attributes: Mapping[str, Any] | None) -> bool:
-    """Whether COCO's attributes of a label say that it is a group, not an object."""
+    """Whether COCO's attributes mark a label as a group of objects."""
     return bool((attributes or {}).get("iscrowd"))
 
 
@@ -226,7 +226,7 @@ def _essence(image: LabeledImage) -> list[Any]:
     return [{name: annotation.get(name) for name in kept} for annotation in image.annotations]
 
 
-def _place(name: str) -> float:
+def _hash_fraction(name: str) -> float:
     """A number from 0 to 1 that follows from a name."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
 

@@ -14,7 +14,7 @@ from maskbridge.adapter.mask_rcnn import MaskRCNN
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Labels, what was found, and COCO's scores.
+    """Labels, predictions, and COCO's scores.
 
     Attributes:
         class_names: the classes that were measured, without the background.
@@ -52,10 +52,10 @@ class Evaluation:
         }
 
     def worst(self, count: int) -> list[int]:
-        """Places of the images with the most mistakes (objects missed and found wrongly), worst first."""
-        mistakes = [matches["missed"] + matches["wrong"] for matches in self.main.matches]
-        order = sorted(range(len(mistakes)), key=lambda place: -mistakes[place])
-        return [place for place in order if mistakes[place]][:count]
+        """Indices of the images with the most mistakes (false negatives and false positives), worst first."""
+        mistakes = [matches["false_negatives"] + matches["false_positives"] for matches in self.main.matches]
+        order = sorted(range(len(mistakes)), key=lambda index: -mistakes[index])
+        return [index for index in order if mistakes[index]][:count]
 
 
 def evaluate(
@@ -80,7 +80,7 @@ def evaluate(
 
 
 def measure(
-    images: LabeledDataset, found: Iterable[Instances], class_names: Sequence[str]
+    images: LabeledDataset, predictions: Iterable[Instances], class_names: Sequence[str]
 ) -> Generator[int, None, Evaluation]:
     """Like `evaluate`, for predictions that are there already: for each image its instances with scores."""
     names = tuple(name for name in class_names if name != BACKGROUND)
@@ -91,7 +91,7 @@ def measure(
             f"nothing to measure: no label is of the classes {', '.join(names) or '(none)'}; "
             f"the labels are {', '.join(sorted(with_labels)[:12]) or '(none)'}"
         )
-    for done, (image, instances) in enumerate(zip(images, found), start=1):
+    for done, (image, instances) in enumerate(zip(images, predictions), start=1):
         truth = image.instances
         if instances.size != truth.size:
             raise DataError(

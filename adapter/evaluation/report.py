@@ -22,7 +22,9 @@ _WIDEST = 900
 """Pixels: pictures of the worst images are scaled down to this on either side."""
 
 
-def write_report(evaluation: Evaluation, images: LabeledDataset, out: Path, *, worst: int = 12, sure: float = 0.5) -> None:
+def write_report(
+    evaluation: Evaluation, images: LabeledDataset, out: Path, *, worst: int = 12, confidence_threshold: float = 0.5
+) -> None:
     """Writes `RESULTS`, `CURVES` and, in `WORST`, the images with the most mistakes: labels left, predictions right.
 
     Args:
@@ -30,7 +32,7 @@ def write_report(evaluation: Evaluation, images: LabeledDataset, out: Path, *, w
         images: the labels.
         out: the folder; made if need be.
         worst: how many images are drawn.
-        sure: predictions with a lower score are not drawn.
+        confidence_threshold: predictions with a lower score are not drawn.
     """
     with atomic_write(out / RESULTS) as file:
         file.write_text(json.dumps(evaluation.to_dict(), indent=1), encoding="utf-8")
@@ -38,11 +40,13 @@ def write_report(evaluation: Evaluation, images: LabeledDataset, out: Path, *, w
         draw_precision_recall(evaluation, file)
     for old in (out / WORST).glob("*.jpg"):
         old.unlink()
-    for rank, place in enumerate(evaluation.worst(worst), start=1):
-        matches = evaluation.main.matches[place]
-        said = "{found} found, {missed} missed, {wrong} wrong".format(**matches)
-        picture = _side_by_side(images[place], evaluation.predictions[place], evaluation.class_names, sure, said)
-        with atomic_write(out / WORST / f"{rank:02d}-{Path(images[place].name).stem}.jpg") as file:
+    for rank, index in enumerate(evaluation.worst(worst), start=1):
+        matches = evaluation.main.matches[index]
+        counts = "{true_positives} matched, {false_negatives} missed, {false_positives} wrong".format(**matches)
+        picture = _side_by_side(
+            images[index], evaluation.predictions[index], evaluation.class_names, confidence_threshold, counts
+        )
+        with atomic_write(out / WORST / f"{rank:02d}-{Path(images[index].name).stem}.jpg") as file:
             picture.save(file, format="JPEG", quality=88)
 
 
@@ -68,14 +72,16 @@ def draw_precision_recall(evaluation: Evaluation, path: Path) -> None:
 
 
 def _side_by_side(
-    labels: LabeledImage, found: LabeledImage, class_names: tuple[str, ...], sure: float, said: str
+    labels: LabeledImage, predicted: LabeledImage, class_names: tuple[str, ...], confidence_threshold: float, counts: str
 ) -> Image.Image:
-    """Labels and predictions of an image next to each other, with a line that says what went wrong."""
+    """Labels and predictions of an image next to each other, with a line that counts the mistakes."""
     image = read(labels.image)
-    truth, instances = labels.instances, found.instances
+    truth, instances = labels.instances, predicted.instances
     truth = truth[[name in class_names for name in truth.names]] if len(truth) else truth
     if instances.scores is not None and len(instances):
-        wanted = [name in class_names and score >= sure for name, score in zip(instances.names, instances.scores)]
+        wanted = [
+            name in class_names and score >= confidence_threshold for name, score in zip(instances.names, instances.scores)
+        ]
         instances = instances[wanted]
     pictures = [draw(image, part) for part in (truth, instances)]
     for picture in pictures:
@@ -83,7 +89,7 @@ def _side_by_side(
     width, height = pictures[0].size
     line = 26
     sheet = Image.new("RGB", (2 * width + 6, height + line), "white")
-    for place, (picture, title) in enumerate(zip(pictures, ("labels", f"found: {said}"))):
-        sheet.paste(picture, (place * (width + 6), line))
-        ImageDraw.Draw(sheet).text((place * (width + 6) + 4, 4), title, fill="black", font=ImageFont.load_default(size=15))
+    for column, (picture, title) in enumerate(zip(pictures, ("labels", f"predictions: {counts}"))):
+        sheet.paste(picture, (column * (width + 6), line))
+        ImageDraw.Draw(sheet).text((column * (width + 6) + 4, 4), title, fill="black", font=ImageFont.load_default(size=15))
     return sheet

@@ -37,13 +37,13 @@ objects' area, and by the number of detections in an image."""
 
 @dataclass(frozen=True)
 class Scores:
-    """What COCO's evaluation says of boxes or of masks.
+    """COCO's scores of boxes or of masks.
 
     Attributes:
         numbers: `NUMBERS` with their values, 0 to 1; -1 where there is nothing to measure (COCO's rule).
         per_class: for each class its ``AP``, ``AP50`` and the number of its ``objects``.
         curves: for each class the precision at 101 recalls from 0 to 1, at IoU 0.50.
-        matches: for each image what was found, missed, and found wrongly at IoU 0.50.
+        matches: for each image its true positives, false negatives and false positives at IoU 0.50.
     """
 
     numbers: Mapping[str, float]
@@ -53,11 +53,11 @@ class Scores:
 
 
 class Evaluator:
-    """Collects images with their labels and what was found in them; `scores` measures. Masks are kept as run lengths.
+    """Collects images with their labels and predictions; `scores` measures. Masks are kept as run lengths.
 
     Args:
         class_names: the classes to measure, with or without the background. Other labels and detections do not count.
-        sure: a detection counts as found wrongly in ``matches`` where its score is at least this.
+        confidence_threshold: predictions with a lower score do not count in ``matches``.
 
     Example:
         >>> from maskbridge.adapter.masks import MaskCrop
@@ -69,19 +69,19 @@ class Evaluator:
         1.0
     """
 
-    def __init__(self, class_names: Sequence[str], *, sure: float = 0.5) -> None:
+    def __init__(self, class_names: Sequence[str], *, confidence_threshold: float = 0.5) -> None:
         self.class_names = tuple(name for name in class_names if name != BACKGROUND)
-        self.sure = sure
+        self.confidence_threshold = confidence_threshold
         self._images: list[dict[str, Any]] = []
         self._truth: list[dict[str, Any]] = []
-        self._found: list[dict[str, Any]] = []
+        self._predictions: list[dict[str, Any]] = []
 
     def __len__(self) -> int:
         """Images."""
         return len(self._images)
 
-    def add(self, truth: Instances, found: Instances) -> None:
-        """An image: its labels (crowds marked by the attribute ``iscrowd``) and what was found (with scores)."""
+    def add(self, truth: Instances, predictions: Instances) -> None:
+        """An image: its labels (crowds marked by the attribute ``iscrowd``) and its predictions (with scores)."""
         number = len(self._images) + 1
         self._images.append({"id": number, "height": truth.size[0], "width": truth.size[1]})
         crowds = [is_crowd(a) for a in truth.attributes] if truth.attributes else [False] * len(truth)
@@ -96,18 +96,20 @@ class Evaluator:
                     "area": area,
                 }
                 self._truth.append(annotation | others)
-        for result, name in zip(found.to_coco(number), found.names):
+        for result, name in zip(predictions.to_coco(number), predictions.names):
             if name in self.class_names:
-                self._found.append({k: v for k, v in result.items() if k in _RESULT} | {"category_id": self._number(name)})
+                self._predictions.append(
+                    {k: v for k, v in result.items() if k in _RESULT} | {"category_id": self._number(name)}
+                )
 
     def scores(self, kind: Kind) -> Scores:
         """Measures all images so far. Masks are measured among objects that have one.
 
-        Small, medium and large masks are told by their own area, as COCO's server does. pycocotools' ``loadRes`` takes the
+        Masks are small, medium or large by their own area, as COCO's server does. pycocotools' ``loadRes`` takes the
         box's where a result has both.
         """
         key = "bbox" if kind == "boxes" else "segm"
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
             evaluation = COCOeval(self._coco(self._truth, kind), self._results(kind), key)
             evaluation.evaluate()
             evaluation.accumulate()
@@ -119,13 +121,13 @@ class Evaluator:
             counts[self.class_names[annotation["category_id"] - 1]] += not annotation["iscrowd"]
         per_class = {
             name: {
-                "AP": _mean(precision[:, :, place, 0, 2]),
-                "AP50": _mean(precision[0, :, place, 0, 2]),
+                "AP": _mean(precision[:, :, index, 0, 2]),
+                "AP50": _mean(precision[0, :, index, 0, 2]),
                 "objects": counts[name],
             }
-            for place, name in enumerate(self.class_names)
+            for index, name in enumerate(self.class_names)
         }
-        curves = {name: precision[0, :, place, 0, 2] for place, name in enumerate(self.class_names) if counts[name]}
+        curves = {name: precision[0, :, index, 0, 2] for index, name in enumerate(self.class_names) if counts[name]}
         return Scores(stats, per_class, curves, self._matches(evaluation))
 
     def _coco(self, annotations: Iterable[Mapping[str, Any]], kind: Kind) -> COCO:
@@ -137,11 +139,11 @@ class Evaluator:
         return coco
 
     def _results(self, kind: Kind) -> COCO:
-        """What was found, as COCO's ``loadRes`` makes it (which wants at least one)."""
+        """The predictions, as COCO's ``loadRes`` makes them (which requires at least one)."""
         from pycocotools import mask as coco_mask
 
         results = []
-        for number, result in enumerate(self._found, start=1):
+        for number, result in enumerate(self._predictions, start=1):
             if kind == "boxes":
                 area = result["bbox"][2] * result["bbox"][3]
             elif "segmentation" in result:
@@ -152,20 +154,20 @@ class Evaluator:
         return self._coco(results, kind)
 
     def _matches(self, evaluation: COCOeval) -> list[dict[str, int]]:
-        counts = [{"found": 0, "missed": 0, "wrong": 0} for _ in self._images]
+        counts = [{"true_positives": 0, "false_negatives": 0, "false_positives": 0} for _ in self._images]
         whole = list(evaluation.params.areaRng[0])
         for image in evaluation.evalImgs:
             if image is None or list(image["aRng"]) != whole:
                 continue
             count = counts[image["image_id"] - 1]
             real = ~np.asarray(image["gtIgnore"], dtype=bool)
-            sure = np.asarray(image["dtScores"]) >= self.sure
+            confident = np.asarray(image["dtScores"]) >= self.confidence_threshold
             matched = np.asarray(image["dtMatches"])[0] > 0
             ignored = np.asarray(image["dtIgnore"], dtype=bool)[0]
-            hit = set(np.asarray(image["dtMatches"])[0][sure & matched & ~ignored].astype(int).tolist())
-            count["found"] += len(hit)
-            count["missed"] += int(real.sum()) - len(hit)
-            count["wrong"] += int((sure & ~matched & ~ignored).sum())
+            hit = set(np.asarray(image["dtMatches"])[0][confident & matched & ~ignored].astype(int).tolist())
+            count["true_positives"] += len(hit)
+            count["false_negatives"] += int(real.sum()) - len(hit)
+            count["false_positives"] += int((confident & ~matched & ~ignored).sum())
         return counts
 
     def _number(self, name: str) -> int:

@@ -71,8 +71,8 @@ class _Fixed(nn.Module):
         listed = ImageList(batch, [(int(height), int(width)) for height, width in sizes])
         levels = self.network.backbone(batch)
         proposals, _ = self.network.rpn(listed, levels)
-        found, _ = self.network.roi_heads(levels, proposals, listed.image_sizes)
-        return tuple(image[name] for image in found for name in _OUTPUTS)
+        detections, _ = self.network.roi_heads(levels, proposals, listed.image_sizes)
+        return tuple(image[name] for image in detections for name in _OUTPUTS)
 
 
 def export(
@@ -91,14 +91,14 @@ def export(
 
     Args:
         model: what to export.
-        path: ends in ``.onnx``; there is no file there unless it passed.
+        path: ends in ``.onnx``; the file exists only if the check passed.
         input_size: (h, w), multiples of 32; by default what an image of 4:3 is resized to.
         batch_size: images in an input.
         images: what to check with, besides an image of a person that comes along.
 
     Raises:
         SettingsError: the size or the path is wrong.
-        ExportError: the network cannot be exported, no object is found to check with, or results differ.
+        ExportError: the network cannot be exported, no object is detected to check with, or results differ.
 
     Source: https://docs.pytorch.org/vision/stable/models.html, "ONNX export" of the detection models.
     """
@@ -118,7 +118,7 @@ def export(
         _describe(temporary, model, (height, width), batch_size)
         check = compare(model, fixed, temporary, [CHECK_IMAGE, *images], (height, width), batch_size)
         if not check.objects:
-            raise ExportError("no object was found in the images to check with: give some with objects of its classes")
+            raise ExportError("no object was detected in the images to check with: give some with objects of its classes")
         if not check.good:
             raise ExportError(
                 f"ONNX Runtime's results differ from PyTorch's: boxes by {check.boxes:.3g} px, scores by "
@@ -146,23 +146,25 @@ def compare(
         batch[:, :, : fitted.shape[-2], : fitted.shape[-1]] = fitted
         with torch.no_grad():
             expected = [value.numpy() for value in fixed(batch)]
-        found = session.run(None, {"images": batch.numpy()})
-        for place in range(0, 4 * batch_size, 4):
-            objects += len(expected[place])
-            differences = _differences(expected[place : place + 4], found[place : place + 4], input_size)
+        outputs = session.run(None, {"images": batch.numpy()})
+        for first in range(0, 4 * batch_size, 4):
+            objects += len(expected[first])
+            differences = _differences(expected[first : first + 4], outputs[first : first + 4], input_size)
             worst = [max(pair) for pair in zip(worst, differences)]
     return Check(len(images), objects, *worst)
 
 
-def _differences(expected: Sequence[np.ndarray], found: Sequence[Any], size: tuple[int, int]) -> tuple[float, float, float]:
+def _differences(
+    expected: Sequence[np.ndarray], outputs: Sequence[Any], size: tuple[int, int]
+) -> tuple[float, float, float]:
     boxes, labels, scores, masks = (torch.from_numpy(np.asarray(value)) for value in expected)
-    others = [torch.from_numpy(np.asarray(value)) for value in found]
+    others = [torch.from_numpy(np.asarray(value)) for value in outputs]
     if len(boxes) != len(others[0]):
         return float("inf"), float("inf"), float("inf")
     if not len(boxes):
         return 0.0, 0.0, 0.0
     alike = (labels[:, None] == others[1][None]).float()
-    # Equal boxes are told apart by their scores.
+    # Equal boxes are distinguished by their scores.
     near = box_iou(boxes, others[0]) * alike - (scores[:, None] - others[2][None]).abs()
     match = near.argmax(dim=1)
     if len(set(match.tolist())) < len(match):

@@ -89,7 +89,7 @@ class OnnxMaskRCNN:
         """Checks what a request chooses; see `MaskRCNN.settings`.
 
         Raises:
-            SettingsError: a value is wrong, or asks for more than the file holds (less sure or more objects).
+            SettingsError: a value is wrong, or asks for more than the file holds (a lower threshold or more objects).
         """
         threshold = self._score_threshold if confidence_threshold is None else confidence_threshold
         most = self._most if max_detections is None else max_detections
@@ -114,7 +114,7 @@ class OnnxMaskRCNN:
         """Finds the objects in images; arguments, results and errors are those of `MaskRCNN.predict`.
 
         Classes and thresholds choose among the detections in the file's limits: with ``classes``, unlike in `MaskRCNN`,
-        objects of other classes take places among the at most 100.
+        objects of other classes count among the at most 100.
         """
         settings = self.settings(
             confidence_threshold=confidence_threshold,
@@ -127,26 +127,26 @@ class OnnxMaskRCNN:
     def predict_each(
         self, images: Iterable[ImageInput], *, settings: Settings | None = None
     ) -> Iterator[Instances | ImageError]:
-        """Like `predict`: read as they are needed, in order, with an `ImageError` in place of a bad image."""
+        """Like `predict`: read as they are needed, in order, with an `ImageError` for each invalid one."""
         settings = self.settings() if settings is None else settings
         for chunk in read_each(images, self.batch_size):
             good = [image for image in chunk if not isinstance(image, ImageError)]
-            found = iter(self._run(good, settings) if good else [])
-            yield from (image if isinstance(image, ImageError) else next(found) for image in chunk)
+            instances = iter(self._run(good, settings) if good else [])
+            yield from (image if isinstance(image, ImageError) else next(instances) for image in chunk)
 
     def _run(self, images: Sequence[torch.Tensor], settings: Settings) -> list[Instances]:
         height, width = self.input_size
         batch = np.zeros((self.batch_size, 3, height, width), dtype=np.float32)
         scales = []
-        for place, image in enumerate(images):
+        for index, image in enumerate(images):
             fitted, scale = fit(image, self.input_size)
-            batch[place, :, : fitted.shape[-2], : fitted.shape[-1]] = fitted.numpy()
+            batch[index, :, : fitted.shape[-2], : fitted.shape[-1]] = fitted.numpy()
             scales.append(scale)
         outputs: list[Any] = self._session.run(None, {"images": batch})
         results = []
-        for place, image in enumerate(images):
-            boxes, labels, scores, masks = outputs[4 * place : 4 * place + 4]
-            results.append(self._instances(image, scales[place], boxes, labels, scores, masks[:, 0], settings))
+        for index, image in enumerate(images):
+            boxes, labels, scores, masks = outputs[4 * index : 4 * index + 4]
+            results.append(self._instances(image, scales[index], boxes, labels, scores, masks[:, 0], settings))
         return results
 
     def _instances(

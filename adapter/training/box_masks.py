@@ -24,8 +24,8 @@ def with_masks(images: LabeledDataset, model: MaskRCNN) -> Generator[int, None, 
     """
     made = []
     for done, image in enumerate(images, start=1):
-        places = [place for place, annotation in enumerate(image.annotations) if _wants_mask(annotation, image)]
-        made.append(_segmented(image, places, model) if places else image)
+        indices = [index for index, annotation in enumerate(image.annotations) if _wants_mask(annotation, image)]
+        made.append(_segmented(image, indices, model) if indices else image)
         yield done
     return replace(images, images=tuple(made))
 
@@ -36,13 +36,13 @@ def _wants_mask(annotation: Mapping[str, Any], image: LabeledImage) -> bool:
     )
 
 
-def _segmented(image: LabeledImage, places: list[int], model: MaskRCNN) -> LabeledImage:
+def _segmented(image: LabeledImage, indices: list[int], model: MaskRCNN) -> LabeledImage:
     annotations = list(image.annotations)
-    boxes = [[x, y, x + w, y + h] for x, y, w, h in (clip_box(annotations[place]["bbox"], image.size) for place in places)]
-    names = [image.class_names[annotations[place]["category_id"]] for place in places]
+    boxes = [[x, y, x + w, y + h] for x, y, w, h in (clip_box(annotations[index]["bbox"], image.size) for index in indices)]
+    names = [image.class_names[annotations[index]["category_id"]] for index in indices]
     known = [name if name in model.class_names[1:] else None for name in names]
-    found = model.segment_boxes(read_labeled(image), boxes, known)
-    for place, mask in zip(places, found.masks):
+    segmented = model.segment_boxes(read_labeled(image), boxes, known)
+    for index, mask in zip(indices, segmented.masks):
         if mask is not None and mask.pixels.any():
-            annotations[place] = {**annotations[place], "segmentation": encode_rle(mask, image.size)}
+            annotations[index] = {**annotations[index], "segmentation": encode_rle(mask, image.size)}
     return replace(image, annotations=tuple(annotations))

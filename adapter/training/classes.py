@@ -47,10 +47,10 @@ def with_classes(
         for layer, rows in _ROWS.items():
             for part in (f"{layer}.weight", f"{layer}.bias"):
                 old, new = state[part], drawn[part].clone()
-                for place, name in enumerate(names):
+                for new_label, name in enumerate(names):
                     if name in model.class_names:
-                        was = model.class_names.index(name)
-                        new[rows * place : rows * (place + 1)] = old[rows * was : rows * (was + 1)]
+                        old_label = model.class_names.index(name)
+                        new[rows * new_label : rows * (new_label + 1)] = old[rows * old_label : rows * (old_label + 1)]
                 state[part] = new
     return MaskRCNN(
         replace(known, class_names=names, state=state),

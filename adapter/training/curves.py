@@ -1,4 +1,4 @@
-"""The figures of a training as a picture."""
+"""The figures of a training run as a picture."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
         values = [row[name] for row in history]
         style = {"linewidth": 2.2, "color": "black"} if name == "loss" else {"linewidth": 1.3}
         axes[0].plot(epochs, values, label="sum" if name == "loss" else name.removeprefix("loss_"), marker=".", **style)
-    axes[0].set(title="losses in training", xlabel="epoch", ylim=(0, 1.3 * max(row["loss"] for row in history)))
+    axes[0].set(title="training losses", xlabel="epoch", ylim=(0, 1.3 * max(row["loss"] for row in history)))
     if scores:
         for name in scores:
             axes[1].plot(epochs, [row.get(name, 0.0) for row in history], label=name.replace("_", " "), marker=".")

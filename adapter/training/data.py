@@ -28,7 +28,7 @@ def seed_of(*parts: int | str) -> int:
 class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
     """Images with their targets, flipped and scaled.
 
-    An item is asked for by (epoch, place): the same gives the same in every process, after every restart.
+    An item's index is (epoch, index): the same gives the same in every process, after every restart.
     """
 
     def __init__(self, images: Sequence[LabeledImage], settings: TrainingSettings) -> None:
@@ -38,11 +38,11 @@ class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
         return len(self.images)
 
     def __getitem__(self, where: tuple[int, int]) -> tuple[torch.Tensor, Target, str]:
-        epoch, place = where
-        labeled = self.images[place]
+        epoch, index = where
+        labeled = self.images[index]
         image, target = read_labeled(labeled), labeled.instances.to_target()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(self.settings.seed, epoch, place))
+            torch.manual_seed(seed_of(self.settings.seed, epoch, index))
             image, target = augment(image, target, self.settings)
         return as_float(image), target, labeled.name
 
@@ -63,10 +63,10 @@ def read_labeled(labeled: LabeledImage) -> torch.Tensor:
 
 
 def augment(image: torch.Tensor, target: Target, settings: TrainingSettings) -> tuple[torch.Tensor, Target]:
-    """An image mirrored and scaled by chance, with its target: torchvision's v2 transforms, torch's random state.
+    """An image randomly mirrored and scaled, with its target: torchvision's v2 transforms, torch's random state.
 
     The image keeps its size: scaled up it is cut, scaled down it stands somewhere on gray. Objects that are cut off are
-    left out; a box that is cut fits its mask.
+    dropped; a box that is cut fits its mask.
     """
     size = (image.shape[-2], image.shape[-1])
     gray = 127 if image.dtype == torch.uint8 else 0.5
@@ -95,20 +95,20 @@ def _within(boxes: torch.Tensor, masks: torch.Tensor, size: tuple[int, int]) -> 
     height, width = size
     cut = (boxes[:, :2] <= 0).any(dim=1) | (boxes[:, 2] >= width) | (boxes[:, 3] >= height)
     boxes = boxes.clone()
-    for place in cut.nonzero()[:, 0].tolist():
-        rows, columns = masks[place].any(dim=1).nonzero()[:, 0], masks[place].any(dim=0).nonzero()[:, 0]
+    for index in cut.nonzero()[:, 0].tolist():
+        rows, columns = masks[index].any(dim=1).nonzero()[:, 0], masks[index].any(dim=0).nonzero()[:, 0]
         if len(rows):
-            boxes[place] = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=boxes.dtype)
+            boxes[index] = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=boxes.dtype)
     return boxes.clamp(torch.zeros(4), torch.tensor([width, height, width, height], dtype=boxes.dtype))
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """The batches of an epoch: shuffled anew in each, portrait apart from landscape (padding is work for nothing).
+    """The batches of an epoch: shuffled in each, portrait apart from landscape (padding is work for nothing).
 
     Args:
         images: what is trained on.
         settings: batch size and seed.
-        epoch: says which epoch is about to begin.
+        epoch: the number of the next epoch.
         rank: of the process among those that share the work.
         world: how many share it; each gets equally many batches.
     """
@@ -135,16 +135,16 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         order: list[int] = torch.randperm(len(self._portrait), generator=generator).tolist()
         batches: list[list[int]] = []
         waiting: dict[bool, list[int]] = {True: [], False: []}
-        for place in order:
-            group = waiting[self._portrait[place]]
-            group.append(place)
+        for index in order:
+            group = waiting[self._portrait[index]]
+            group.append(index)
             if len(group) == size:
                 batches.append(group.copy())
                 group.clear()
         rest = waiting[True] + waiting[False]
-        batches += [rest[begin : begin + size] for begin in range(0, len(rest), size)]
+        batches += [rest[first : first + size] for first in range(0, len(rest), size)]
         batches += batches[: len(self) * self._world - len(batches)]  # the last round is filled up from the first
-        return iter([[(epoch, place) for place in batch] for batch in batches[self._rank :: self._world]])
+        return iter([[(epoch, index) for index in batch] for batch in batches[self._rank :: self._world]])
 
 
 def collate(items: list[tuple[torch.Tensor, Target, str]]) -> Batch:

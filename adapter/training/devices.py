@@ -1,4 +1,4 @@
-"""What a training runs on, and which part of it this process is."""
+"""The devices of a training run, and which of its processes this is."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from maskbridge.adapter.training.settings import TrainingSettings
 
 
 def rank_of_process() -> int:
-    """This process's number among those that share a training, 0 for the one that began it."""
+    """This process's rank among those of a training run, 0 for the main process."""
     return int(os.environ.get("LOCAL_RANK", 0))  # Lightning sets it
 
 
-def is_helper() -> bool:
-    """Whether this process was started by a training on several devices, to do a share of its work."""
+def is_child_rank() -> bool:
+    """Whether this process was started by a training run on several devices."""
     return rank_of_process() > 0
 
 

@@ -22,11 +22,11 @@ LOSSES = ("loss_classifier", "loss_box_reg", "loss_mask", "loss_objectness", "lo
 
 
 class TrainingError(MaskbridgeError):
-    """A training cannot go on."""
+    """A training run cannot continue."""
 
 
 class TrainingModule(LightningModule):
-    """The steps of a training: torchvision's losses, AdamW, the scores of validation images.
+    """The steps of a training run: torchvision's losses, AdamW, the scores of validation images.
 
     Attributes:
         step_losses: of the last step, the five and their sum as ``loss``.
@@ -71,10 +71,10 @@ class TrainingModule(LightningModule):
             return dict(self.network(images, targets))
 
     def validation_step(self, batch: list[int], index: int) -> None:
-        for place in batch:
-            image = self.validation[place]
-            (found,) = self.model.predict([image.image])
-            self._evaluator.add(image.instances, found)
+        for position in batch:
+            image = self.validation[position]
+            (predictions,) = self.model.predict([image.image])
+            self._evaluator.add(image.instances, predictions)
 
     def on_validation_epoch_end(self) -> None:
         self.scores = {kind: self._evaluator.scores(kind).numbers for kind in ("boxes", "masks")}

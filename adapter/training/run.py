@@ -1,4 +1,4 @@
-"""A training from its start, or from where it was interrupted, to its end."""
+"""A training run from its start, or from where it was interrupted, to its end."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, usable
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingImages, collate
-from maskbridge.adapter.training.devices import check_device, is_helper, rank_of_process
+from maskbridge.adapter.training.devices import check_device, is_child_rank, rank_of_process
+from maskbridge.adapter.training.epoch_saver import BEST, CHECKPOINT, LAST, EpochSaver, Row, Step, StoppedError
 from maskbridge.adapter.training.module import TrainingError, TrainingModule
-from maskbridge.adapter.training.saving import BEST, CHECKPOINT, LAST, Row, Saving, Step, StoppedError
 from maskbridge.adapter.training.settings import TrainingSettings
 
 PRECISIONS: Mapping[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -37,15 +37,15 @@ PRECISIONS: Mapping[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "1
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What came of a training.
+    """The result of a training run.
 
     Attributes:
         best: the weights file with the best masks on the validation images; without those the last.
         last: the weights file of the last epoch.
         history: the figures of each epoch.
         best_epoch: which of them made ``best``.
-        skipped_labels: how many labels were left out for which reason.
-        resumed: the epoch after which an interrupted run went on, 0 for one from the start.
+        skipped_labels: how many labels were skipped for each reason.
+        resumed: the epoch after which an interrupted run was resumed, 0 if it was not.
         seconds: that this run took.
     """
 
@@ -71,31 +71,31 @@ def train(
 ) -> TrainingReport:
     """Trains a model on labeled images, and leaves weights, a checkpoint, figures and curves in a folder.
 
-    Started again with the same arguments after an interruption, it goes on after the last whole epoch; on a CPU the result
+    Started again with the same arguments after an interruption, it resumes after the last whole epoch; on a CPU the result
     is that of an undisturbed run, bit for bit. Losses are torchvision's own.
 
     Args:
         model: where to start; it is not changed.
-        images: what to train on (see `maskbridge.adapter.datasets.labeled_dataset.usable` for what is left out).
+        images: what to train on (see `maskbridge.adapter.datasets.labeled_dataset.usable` for what is skipped).
         out: the folder: ``best.safetensors`` and ``last.safetensors`` (which `MaskRCNN` takes), ``metrics.csv``,
             ``curves.png``, TensorBoard's events, and the checkpoint.
         settings: how to train; by default `TrainingSettings()`.
         class_names: what the new weights find; by default the classes of the images.
         validation: images to measure with after each epoch.
         progress: whether a bar shows the losses.
-        on_step: told after each step; `StoppedError` raised by it ends the training, which can go on later.
+        on_step: called after each step; `StoppedError` raised by it ends the run, which can be resumed.
 
     Raises:
         DataError: no label can be used, or the class list is empty.
         SettingsError: a setting is wrong.
-        TrainingError: the loss is no number, the folder holds another training, or one is running in it.
+        TrainingError: the loss is not finite, the folder holds another training run, or one is running in it.
         ImageError: an image cannot be read.
     """
     settings = settings or TrainingSettings()
     check_device(model.device, settings)
     folder = Path(out)
     with _alone_in(folder), _quietly():
-        began = time.monotonic()
+        started = time.monotonic()
         kept = usable(images, images.class_names if class_names is None else class_names)
         measured = None if validation is None else _same_classes(validation, kept.class_names)
         start = with_classes(
@@ -104,7 +104,7 @@ def train(
             trainable_backbone_layers=settings.trainable_backbone_layers,
             seed=settings.seed,
         )
-        saving = Saving(folder, _key(start, kept, measured, settings), _metadata(model, kept, settings), on_step)
+        saving = EpochSaver(folder, _key(start, kept, measured, settings), _metadata(model, kept, settings), on_step)
         checkpoint = _checkpoint(folder / CHECKPOINT, saving)
         resumed = len(saving.history)
         if resumed < settings.epochs:
@@ -116,14 +116,14 @@ def train(
             best_epoch=int(saving.best["epoch"]),
             skipped_labels=kept.reasons(),
             resumed=resumed,
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - started,
         )
 
 
 def train_steps(*args: Any, **options: Any) -> Generator[Step, None, TrainingReport]:
-    """`train` as an iterator over its steps that ends in the report; closing it stops the training.
+    """`train` as an iterator over its steps that ends in the report; closing it stops the run.
 
-    The training runs in a thread of its own and waits for nobody: steps that were not asked for in time are skipped.
+    The run has a thread of its own that never waits: steps that were not consumed in time are skipped.
     """
     steps: queue.Queue[Step | None] = queue.Queue()
     closed = threading.Event()
@@ -132,7 +132,7 @@ def train_steps(*args: Any, **options: Any) -> Generator[Step, None, TrainingRep
 
     def on_step(step: Step) -> None:
         if closed.is_set():
-            raise StoppedError("the training was stopped; started again it goes on after its last whole epoch")
+            raise StoppedError("the training run was stopped; started again it resumes after its last whole epoch")
         steps.put(step)
 
     def run() -> None:
@@ -167,7 +167,7 @@ def _fit(
     images: LabeledDataset,
     validation: LabeledDataset | None,
     settings: TrainingSettings,
-    saving: Saving,
+    saving: EpochSaver,
     checkpoint: Path | None,
     progress: bool,
 ) -> None:
@@ -226,8 +226,8 @@ def _logger(out: Path) -> Any:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Holds the folder: two trainings in one would overwrite each other's files. Freed when the process ends, however."""
-    if is_helper():  # of the training that holds it
+    """Locks the folder, until the process ends: two runs in one would overwrite each other's files."""
+    if is_child_rank():  # its main process holds the lock
         yield
         return
     try:
@@ -235,7 +235,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".lock", timeout=0)
         lock.acquire()
     except Timeout:
-        raise TrainingError(f"{folder}: a training is running in this folder; wait for it, or choose another") from None
+        raise TrainingError(
+            f"{folder}: a training run is in progress in this folder; wait for it, or choose another"
+        ) from None
     except OSError as error:
         raise TrainingError(f"{folder}: cannot be made a folder ({error.strerror})") from error
     try:
@@ -264,14 +266,14 @@ def _same_classes(validation: LabeledDataset, class_names: tuple[str, ...]) -> L
 
 
 def _key(start: MaskRCNN, images: LabeledDataset, validation: LabeledDataset | None, settings: TrainingSettings) -> str:
-    """What a training is known by: what its result depends on. Of a longer one the epochs differ."""
-    said = [
+    """A hash of all that the result depends on; for more epochs it differs."""
+    parts = [
         start.fingerprint,
         images.fingerprint(),
         validation.fingerprint() if validation else "",
         settings.result_settings(),
     ]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _metadata(model: MaskRCNN, images: LabeledDataset, settings: TrainingSettings) -> dict[str, str]:
@@ -282,11 +284,11 @@ def _metadata(model: MaskRCNN, images: LabeledDataset, settings: TrainingSetting
     }
 
 
-def _checkpoint(path: Path, saving: Saving) -> Path | None:
-    """The checkpoint to go on from, if there is one; it must be of the same training."""
+def _checkpoint(path: Path, saving: EpochSaver) -> Path | None:
+    """The checkpoint to resume from, if it exists; it must be of the same training run."""
     if not path.is_file():
         return None
-    advice = f"{path}: %s. Choose another folder, or delete this one to begin anew"
+    advice = f"{path}: %s. Choose another folder, or delete this one to start from scratch"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         kept = state["callbacks"][saving.state_key]
@@ -294,5 +296,5 @@ def _checkpoint(path: Path, saving: Saving) -> Path | None:
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(advice % f"cannot be read as a checkpoint ({type(error).__name__})") from None
     if kept["key"] != saving.key:
-        raise TrainingError(advice % "is of a training with other weights, images, classes or settings")
+        raise TrainingError(advice % "is of a training run with other weights, images, classes or settings")
     return path

@@ -1,4 +1,4 @@
-"""What a training can be told, checked."""
+"""The settings of a training run, checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Precision = Literal["32", "bf16", "16"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How a training runs.
+    """The settings of a training run.
 
     Attributes:
         epochs: how often all images are seen.
@@ -28,7 +28,7 @@ class TrainingSettings:
         trainable_backbone_layers: how many of the backbone's 5 blocks are trained, counted from the last.
         precision: ``"32"``; ``"bf16"`` or, on a GPU, ``"16"`` for automatic mixed precision.
         devices: how many GPUs (or processes on a CPU) share the work.
-        workers: processes that read images for each device; 0 to read them in the training's own.
+        workers: processes that read images for each device; 0 to read them in the run's own process.
         seed: of everything random: new heads, order, flips, sampling.
 
     Raises:

@@ -30,7 +30,7 @@ class Entry:
         label: for people.
         here: whether they are on this machine.
         size: bytes of the file.
-        class_names: without the background; None where the file does not say.
+        class_names: without the background; None if the file does not name them.
     """
 
     weights: str
@@ -46,7 +46,7 @@ def weights_folder() -> Path:
 
 
 def training_runs() -> Path:
-    """Where trainings from the tools keep what they go on from: a folder for each, beside `weights_folder`."""
+    """The folder of FiftyOne's and Label Studio's training runs, each in a folder of its own, beside `weights_folder`."""
     return weights_folder().parent / "training_runs"
 
 
@@ -74,7 +74,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def class_names_of(path: Path) -> tuple[str, ...] | None:
-    """The class names in a weights file of ours, without the background; None where it does not say.
+    """The class names in a weights file of ours, without the background; None if it does not name them.
 
     Example:
         >>> class_names_of(BUNDLED_FILE)
@@ -88,14 +88,14 @@ def class_names_of(path: Path) -> tuple[str, ...] | None:
 
 def entries() -> list[Entry]:
     """All weights that can be asked for by name: those on this machine first, then those that would be downloaded."""
-    found = []
+    listed = []
     for name, (file, size) in DOWNLOADS.items():
         label = "COCO, ResNet-50" + (" v2" if "_V2_" in name else "") + ", 80 classes"
-        found.append(Entry(name, label, cached_file(file) is not None, size, None))
+        listed.append(Entry(name, label, cached_file(file) is not None, size, None))
     for path in sorted(weights_folder().glob("*.safetensors")):
         names = class_names_of(path)
         if names is not None:
             shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-            found.append(Entry(path.name, f"{path.stem} ({shown})", True, path.stat().st_size, names))
+            listed.append(Entry(path.name, f"{path.stem} ({shown})", True, path.stat().st_size, names))
     bundled = Entry(BUNDLED, "Bundled, small: people only", True, BUNDLED_FILE.stat().st_size, class_names_of(BUNDLED_FILE))
-    return sorted([*found, bundled], key=lambda entry: not entry.here)
+    return sorted([*listed, bundled], key=lambda entry: not entry.here)

@@ -133,7 +133,7 @@ def read_safetensors(path: Path, name: str, builder: str | None) -> Weights:
 def class_count(state: Mapping[str, torch.Tensor], path: Path) -> int:
     key = "roi_heads.box_predictor.cls_score.weight"
     if key not in state or state[key].ndim != 2:
-        raise WeightsError(f"{path}: has no {key}, so it is no Mask R-CNN of torchvision's")
+        raise WeightsError(f"{path}: has no {key}, so it is not torchvision's Mask R-CNN")
     return int(state[key].shape[0])
 
 

@@ -34,7 +34,7 @@ def sha256(path: Path) -> str:
 
 
 def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, limit: float | None = None) -> Path:
-    """Fetches a file over https into its place: through a temporary file beside it, renamed once the hash is right.
+    """Downloads a file over https: into a temporary file beside its path, renamed once the hash matches.
 
     Args:
         url: https only, also after redirects.
@@ -44,7 +44,7 @@ def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, l
         limit: seconds that all of it may take; None for as long as pieces come within `TIMEOUT`.
 
     Raises:
-        WeightsError: it cannot be fetched, is too large, or is another file than the hash says.
+        WeightsError: it cannot be fetched, is too large, or does not have the hash.
     """
     if urllib.parse.urlsplit(url).scheme != "https":
         raise WeightsError(f"{url}: weights are downloaded over https only")

@@ -34,17 +34,17 @@ def resolve(
     progress: bool = True,
     limit: float | None = None,
 ) -> Weights:
-    """Finds weights, downloads them if need be, reads them.
+    """Resolves weights, downloads them if necessary, and reads them.
 
     Args:
         weights: ``"bundled"``; torchvision's enum member or its string (``"DEFAULT"``, ``"COCO_V1"``,
             ``"MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1"``); a ``.safetensors`` or ``.pth`` file (also just its name, if
             it lies in `weights_folder`); ``"https://…#sha256=…"``; `Weights` as they are; None for random values.
-        builder: the network; only needed where the weights do not say it.
-        class_names: names by label, with or without the background first; only where the weights do not say them.
+        builder: the network; only needed if the weights do not name it.
+        class_names: names by label, with or without the background first; only if the weights do not name them.
         num_classes: with the background; checked against the weights.
         progress: whether downloads show a bar.
-        limit: seconds that a download may take, None for as long as it goes on.
+        limit: seconds that a download may take, None for no limit.
 
     Raises:
         WeightsError: they are unknown, missing or broken, or do not fit what else was given.
@@ -54,16 +54,16 @@ def resolve(
         builder_of(builder)
     if weights is None:
         count = num_classes or (91 if class_names is None else len(_with_background(class_names)))
-        found = Weights("random", builder or DEFAULT_BUILDER, default_names(count))
+        resolved = Weights("random", builder or DEFAULT_BUILDER, default_names(count))
     elif isinstance(weights, Weights):
-        found = weights
+        resolved = weights
     elif isinstance(weights, WeightsEnum):
-        found = _named(weights, progress, limit)
+        resolved = _named(weights, progress, limit)
     else:
-        found = _from_text(os.fspath(weights), builder, progress, limit)
-    if builder is not None and builder != found.builder:
-        raise WeightsError(f"the weights {found.name} are for {found.builder}, not for {builder}")
-    return _checked_names(found, class_names, num_classes)
+        resolved = _from_text(os.fspath(weights), builder, progress, limit)
+    if builder is not None and builder != resolved.builder:
+        raise WeightsError(f"the weights {resolved.name} are for {resolved.builder}, not for {builder}")
+    return _checked_names(resolved, class_names, num_classes)
 
 
 def _from_text(text: str, builder: str | None, progress: bool, limit: float | None) -> Weights:
@@ -144,7 +144,7 @@ def _file_of(member: WeightsEnum, progress: bool, limit: float | None) -> Path:
     prefix = match.group(1) if (match := re.search(r"-([0-9a-f]{8,})\.", name)) else ""
     if path := cached_file(name):
         if not sha256(path).startswith(prefix):
-            raise WeightsError(f"{path}: the sha256 does not begin with {prefix}: delete the file, it is broken")
+            raise WeightsError(f"{path}: the sha256 does not begin with {prefix}: delete the file, it is corrupt")
         return path
     try:
         return download(member.url, weights_folder() / name, sha256_prefix=prefix, progress=progress, limit=limit)
@@ -190,17 +190,17 @@ def _with_background(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) if names and names[0] == BACKGROUND else (BACKGROUND, *names)
 
 
-def _checked_names(found: Weights, class_names: Sequence[str] | None, num_classes: int | None) -> Weights:
-    if num_classes is not None and num_classes != len(found.class_names):
+def _checked_names(resolved: Weights, class_names: Sequence[str] | None, num_classes: int | None) -> Weights:
+    if num_classes is not None and num_classes != len(resolved.class_names):
         raise SettingsError(
-            f"num_classes is {num_classes}, but {found.name} has {len(found.class_names)} classes with the background"
+            f"num_classes is {num_classes}, but {resolved.name} has {len(resolved.class_names)} classes with the background"
         )
     if class_names is None:
-        return found
+        return resolved
     names = _with_background(class_names)
-    if len(names) != len(found.class_names):
+    if len(names) != len(resolved.class_names):
         raise SettingsError(
-            f"class_names has {len(names) - 1} names, but {found.name} has {len(found.class_names) - 1} "
+            f"class_names has {len(names) - 1} names, but {resolved.name} has {len(resolved.class_names) - 1} "
             "classes without the background"
         )
-    return replace(found, class_names=names)
+    return replace(resolved, class_names=names)

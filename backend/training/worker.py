@@ -43,8 +43,8 @@ def run(task: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> N
     from maskbridge.adapter.mask_rcnn import MaskRCNN
     from maskbridge.adapter.settings import class_choices
     from maskbridge.adapter.training.box_masks import with_masks
+    from maskbridge.adapter.training.epoch_saver import Step
     from maskbridge.adapter.training.run import train
-    from maskbridge.adapter.training.saving import Step
     from maskbridge.adapter.training.settings import TrainingSettings
     from maskbridge.adapter.weights.catalog import read_metadata
     from maskbridge.adapter.weights.names import resolve

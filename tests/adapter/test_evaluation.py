@@ -74,7 +74,7 @@ def test_the_bundled_weights_on_coco_mini(bundled: MaskRCNN, images_with_labels:
     assert evaluation.class_names == ("person",)
     assert "bench" in evaluation.not_measured
     matches = evaluation.main.matches
-    assert sum(match["found"] + match["missed"] for match in matches) == evaluation.objects
+    assert sum(match["true_positives"] + match["false_negatives"] for match in matches) == evaluation.objects
     write_report(evaluation, few, tmp_path, worst=3)
     assert len(list((tmp_path / "worst").glob("*.jpg"))) == min(3, len(evaluation.worst(3)))
     written = json.loads((tmp_path / "evaluation.json").read_text())

@@ -147,7 +147,7 @@ def test_closing_the_tab_stops_a_run(address: str, images: list[Path], tmp_path:
     body = {
         "operator_uri": "@maskbridge/maskbridge/segment_instances",
         "dataset_name": many.name,
-        "params": {"weights": "bundled", "label_field": "found"},
+        "params": {"weights": "bundled", "label_field": "predicted"},
     }
     request = urllib.request.Request(
         address.split("/datasets")[0] + "/operators/execute/generator",
@@ -160,5 +160,5 @@ def test_closing_the_tab_stops_a_run(address: str, images: list[Path], tmp_path:
     (key,) = records.keys(many)
     wait_for(lambda: records.describe(many, key)["state"] != "running")
     assert records.describe(many, key)["state"] == "stopped"
-    assert 0 < many.count("found") < 200
+    assert 0 < many.count("predicted") < 200
     many.delete()

@@ -88,12 +88,12 @@ def test_finetune_from_the_menu_to_new_weights_in_the_list(page: Page, labeled: 
 
 
 def test_an_evaluation_opens_in_the_panel(page: Page, labeled: fo.Dataset) -> None:
-    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labeled_dataset(labeled, "ground_truth")))
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "predicted", labeled_dataset(labeled, "ground_truth")))
     page.reload()
     page.locator("[data-cy='looker']").first.wait_for()
     page.get_by_title("New panel").or_(page.locator("[data-cy='new-panel-btn']")).first.click()
     page.get_by_text("Model Evaluation").first.click()
-    page.get_by_text(evaluation_key("found"), exact=True).last.click()
+    page.get_by_text(evaluation_key("predicted"), exact=True).last.click()
     page.get_by_text("mAP", exact=True).wait_for()
     page.get_by_text("True Positives").wait_for()
     screenshot(page, "evaluation")

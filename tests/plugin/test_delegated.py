@@ -31,17 +31,19 @@ def many(dataset: fo.Dataset, images: list[Path], tmp_path: Path) -> fo.Dataset:
 def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
     operator = foo.get_operator(URI)
     operator(many, "undisturbed", weights="bundled", progress=False)
-    queued = operator(many, "found", weights="bundled", delegate=True)
+    queued = operator(many, "predicted", weights="bundled", delegate=True)
     assert queued.delegated
     with launched() as process:
-        wait_for(lambda: many.count("found") > 10 if many.has_field("found") else (many.reload(), False)[1], process)
+        wait_for(
+            lambda: many.count("predicted") > 10 if many.has_field("predicted") else (many.reload(), False)[1], process
+        )
         os.killpg(process.pid, signal.SIGKILL)
-    done = many.count("found")
+    done = many.count("predicted")
     assert 10 < done < COUNT, "the run was over before it was killed"
     killed = records.describe(many, records.keys(many)[0])
     assert killed["state"] == "running", "a killed run leaves a trace"
 
-    again = operator(many, "found", weights="bundled", existing="skip", delegate=True)
+    again = operator(many, "predicted", weights="bundled", existing="skip", delegate=True)
     service, progress = DelegatedOperationService(), []
 
     def ended() -> bool:
@@ -57,7 +59,7 @@ def test_killed_half_way_and_launched_again(many: fo.Dataset) -> None:
     report = records.describe(many, records.keys(many)[0])
     assert (report["state"], report["total"], report["skipped"]) == ("completed", COUNT - done, done)
     assert len(progress) > 3, "the Runs page saw it move"
-    for actual, expected in zip(many.values("found"), many.values("undisturbed")):
+    for actual, expected in zip(many.values("predicted"), many.values("undisturbed")):
         assert [(d.label, d.confidence, d.bounding_box) for d in actual.detections] == [
             (d.label, d.confidence, d.bounding_box) for d in expected.detections
         ]

@@ -69,9 +69,9 @@ def test_all_operators_are_listed_without_torch() -> None:
 
 
 def test_segment_instances_writes_what_the_adapter_finds(filled: fo.Dataset, bundled: Any) -> None:
-    report = operator("segment_instances")(filled, "found", confidence=0.3, batch_size=2, num_workers=1, **FAST)
+    report = operator("segment_instances")(filled, "predicted", confidence=0.3, batch_size=2, num_workers=1, **FAST)
     expected = [to_detections(bundled.predict(p, confidence_threshold=0.3)[0]) for p in filled.values("filepath")]
-    assert [len(labels.detections) for labels in filled.values("found")] == [len(e.detections) for e in expected]
+    assert [len(labels.detections) for labels in filled.values("predicted")] == [len(e.detections) for e in expected]
     assert report["objects"] == sum(len(e.detections) for e in expected) > 0
     assert (report["state"], report["done"], report["failed"]) == ("completed", 5, 0)
 
@@ -80,7 +80,7 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
     (tmp_path / "text.jpg").write_text("no image")
     bad = fo.Sample(str(tmp_path / "text.jpg"))
     filled.add_sample(bad)
-    key = operator("segment_instances")(filled, "found", confidence=0.4, **FAST)["run_key"]
+    key = operator("segment_instances")(filled, "predicted", confidence=0.4, **FAST)["run_key"]
     assert key.startswith("maskbridge_found_")
     run = operator("describe_run")(filled, key)
     assert (run["state"], run["done"], run["failed"], run["total"]) == ("completed", 6, 1, 6)
@@ -111,9 +111,9 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
     ],
 )
 def test_wrong_requests_change_nothing(options: dict[str, Any], says: str, filled: fo.Dataset) -> None:
-    filled.set_values("found", [fo.Detections() for _ in filled])
+    filled.set_values("predicted", [fo.Detections() for _ in filled])
     with pytest.raises(SettingsError, match=says):
-        operator("segment_instances")(filled, **{"label_field": "found", **FAST, **options})
+        operator("segment_instances")(filled, **{"label_field": "predicted", **FAST, **options})
     with pytest.raises(WeightsError, match="no such file"):
         operator("segment_instances")(filled, "new", weights="nowhere.pth", progress=False)
     assert records.keys(filled) == []
@@ -174,10 +174,10 @@ def test_a_mask_folder_holds_no_orphans(people: fo.Dataset, tmp_path: Path) -> N
     folder = tmp_path / "masks"
     options = {"masks": "folder", "mask_folder": str(folder), **FAST}
     for confidence in (0.1, 0.6, 0.6):
-        operator("segment_instances")(people, "found", confidence=confidence, **options)
-        stored = {path for labels in people.values("found") for path in [d.mask_path for d in labels.detections]}
+        operator("segment_instances")(people, "predicted", confidence=confidence, **options)
+        stored = {path for labels in people.values("predicted") for path in [d.mask_path for d in labels.detections]}
         assert stored == {str(path) for path in folder.rglob("*") if path.is_file()}
-    detection = people.first().found.detections[0]
+    detection = people.first().predicted.detections[0]
     assert set(np.unique(detection.get_mask())) == {0, 255}
 
 
@@ -194,9 +194,9 @@ def test_polylines(people: fo.Dataset) -> None:
 
 @pytest.fixture
 def boxes(people: fo.Dataset) -> fo.Dataset:
-    operator("segment_instances")(people, "found", **FAST)
+    operator("segment_instances")(people, "predicted", **FAST)
     for sample in people:
-        for detection in sample.found.detections:
+        for detection in sample.predicted.detections:
             detection.mask, detection.confidence = None, None
             detection["checked_by"] = "ann"
             detection.tags = ["checked"]
@@ -205,23 +205,23 @@ def boxes(people: fo.Dataset) -> fo.Dataset:
 
 
 def test_masks_for_boxes_keep_everything_else(boxes: fo.Dataset) -> None:
-    operator("segment_boxes")(boxes, "found", new_field="filled", **FAST)
+    operator("segment_boxes")(boxes, "predicted", new_field="filled", **FAST)
     for sample in boxes:
-        for before, after in zip(sample.found.detections, sample.filled.detections):
+        for before, after in zip(sample.predicted.detections, sample.filled.detections):
             assert before.mask is None
             assert after.mask.any()
             assert (after.id, after.label, after.tags) == (before.id, before.label, before.tags)
             assert (after.confidence, after["checked_by"]) == (None, "ann")
             np.testing.assert_allclose(after.bounding_box, before.bounding_box, atol=1e-6)
     first = boxes.first().filled.detections[0].mask
-    operator("segment_boxes")(boxes, "found", **FAST)
-    np.testing.assert_array_equal(boxes.first().found.detections[0].mask, first)
+    operator("segment_boxes")(boxes, "predicted", **FAST)
+    np.testing.assert_array_equal(boxes.first().predicted.detections[0].mask, first)
 
 
 def test_masks_for_odd_boxes_and_labels(boxes: fo.Dataset) -> None:
     sample = boxes.first()
     mine = np.ones((3, 3), dtype=bool)
-    sample["found"] = fo.Detections(
+    sample["predicted"] = fo.Detections(
         detections=[
             fo.Detection(label="zebra crossing", bounding_box=[0.2, 0.1, 0.5, 0.7]),
             fo.Detection(label="person", bounding_box=[0.2, 0.1, 0.0, 0.7]),
@@ -229,9 +229,9 @@ def test_masks_for_odd_boxes_and_labels(boxes: fo.Dataset) -> None:
         ]
     )
     sample.save()
-    report = operator("segment_boxes")(boxes.limit(1), "found", **FAST)
+    report = operator("segment_boxes")(boxes.limit(1), "predicted", **FAST)
     sample.reload()
-    unknown, empty, kept = sample.found.detections
+    unknown, empty, kept = sample.predicted.detections
     assert unknown.label == "zebra crossing"
     assert unknown.mask.any()
     assert empty.mask is None
@@ -248,11 +248,11 @@ def test_masks_for_odd_boxes_and_labels(boxes: fo.Dataset) -> None:
 )
 def test_wrong_options_for_boxes_are_named(boxes: fo.Dataset, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(options))):
-        operator("segment_boxes")(boxes, "found", **{**FAST, **options})
+        operator("segment_boxes")(boxes, "predicted", **{**FAST, **options})
 
 
 def test_patches_run_on_their_images_and_groups_on_their_slice(boxes: fo.Dataset, images: list[Path]) -> None:
-    patches = boxes.to_patches("found")
+    patches = boxes.to_patches("predicted")
     report = operator("segment_instances")(patches, "again", **FAST)
     assert 1 < report["total"] == len(set(patches.values("sample_id"))) <= len(boxes)
     groups = fo.Dataset()
@@ -261,8 +261,8 @@ def test_patches_run_on_their_images_and_groups_on_their_slice(boxes: fo.Dataset
         group = fo.Group()
         samples = [fo.Sample(str(path), group=group.element(name)) for name in ("left", "right")]
         groups.add_samples(samples, progress=False)
-    assert operator("segment_instances")(groups, "found", **FAST)["total"] == 2
-    assert groups.select_group_slices("right").count("found") == 0
+    assert operator("segment_instances")(groups, "predicted", **FAST)["total"] == 2
+    assert groups.select_group_slices("right").count("predicted") == 0
     groups.delete()
 
 
@@ -280,10 +280,10 @@ def test_frames_of_videos(dataset: fo.Dataset, astronaut: np.ndarray, tmp_path: 
     writer.release()
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     dataset.add_samples([fo.Sample(str(tmp_path / name)) for name in ("a.mp4", "broken.mp4")], progress=False)
-    report = operator("segment_instances")(dataset, "found", batch_size=4, **FAST)
+    report = operator("segment_instances")(dataset, "predicted", batch_size=4, **FAST)
     assert dataset.count("frames.found") == 6
     assert (report["state"], report["failed"]) == ("completed", 1)
-    assert operator("segment_instances")(dataset.limit(1), "found", existing="skip", **FAST)["total"] == 0
+    assert operator("segment_instances")(dataset.limit(1), "predicted", existing="skip", **FAST)["total"] == 0
 
 
 class Context:
@@ -307,15 +307,15 @@ def test_forms_name_what_is_wrong(filled: fo.Dataset) -> None:
     wrong = Context(filled, confidence=3, label_field="filepath", more=True, batch_size=-1).form("segment_instances")
     assert [name for name, field in wrong.items() if field.invalid] == ["label_field", "confidence", "batch_size"]
     assert "from 0 to 1" in wrong["confidence"].error_message
-    filled.set_values("found", [fo.Detections() for _ in filled])
-    assert "existing" in Context(filled, label_field="found").form("segment_instances")
+    filled.set_values("predicted", [fo.Detections() for _ in filled])
+    assert "existing" in Context(filled, label_field="predicted").form("segment_instances")
     assert "mask_folder" in Context(filled, masks="folder").form("segment_instances")
     assert Context(filled, weights="another file", weights_file="a.exe").form("segment_instances")["weights_file"].invalid
     assert "none" in Context(filled).form("describe_run")
-    operator("segment_instances")(filled, "found", **FAST)
+    operator("segment_instances")(filled, "predicted", **FAST)
     assert "description" in Context(filled).form("describe_run")
     assert "none" in Context(filled).form("stop_run")
-    assert Context(filled).form("segment_boxes")["label_field"].default == "found"
+    assert Context(filled).form("segment_boxes")["label_field"].default == "predicted"
 
 
 @pytest.fixture

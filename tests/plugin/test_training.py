@@ -183,14 +183,14 @@ def test_scores_of_a_field_equal_fiftyones(labeled: fo.Dataset) -> None:
             x, y, w, h = detection.bounding_box
             detection.bounding_box = [x + rng.normal(0, 0.02), y + rng.normal(0, 0.02), w, h]
             detection.confidence = float(rng.random())
-        sample["found"] = detections
+        sample["predicted"] = detections
         sample.save()
     labels = labeled_dataset(labeled, "ground_truth")
-    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labels))
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "predicted", labels))
     labeled.reload()
-    assert evaluation_key("found") in labeled.list_evaluations()
+    assert evaluation_key("predicted") in labeled.list_evaluations()
     assert labeled.count("ground_truth.detections.maskbridge_found") == 10, "the panel's matches are written"
-    boxes = labeled.evaluate_detections("found", "ground_truth", compute_mAP=True, progress=False)
+    boxes = labeled.evaluate_detections("predicted", "ground_truth", compute_mAP=True, progress=False)
     assert 0.05 < boxes.mAP() < 1
     assert abs(boxes.mAP() - evaluation.scores["boxes"].numbers["AP"]) < 1e-2
 
@@ -198,8 +198,8 @@ def test_scores_of_a_field_equal_fiftyones(labeled: fo.Dataset) -> None:
 def predicted(labeled: fo.Dataset, change: Callable[[fo.Detection], None]) -> None:
     """A field of predictions: the labels, changed."""
     for sample in labeled.exists("ground_truth"):
-        sample["found"] = sample.ground_truth.copy()
-        for detection in sample.found.detections:
+        sample["predicted"] = sample.ground_truth.copy()
+        for detection in sample.predicted.detections:
             detection.confidence = 0.9
             change(detection)
         sample.save()
@@ -208,11 +208,11 @@ def predicted(labeled: fo.Dataset, change: Callable[[fo.Detection], None]) -> No
 def test_classes_that_were_never_predicted_count(labeled: fo.Dataset) -> None:
     predicted(labeled, lambda detection: setattr(detection, "label", "disc"))
     labels = labeled_dataset(labeled, "ground_truth")
-    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labels))
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "predicted", labels))
     per_class = evaluation.scores["boxes"].per_class
     assert per_class["bar"]["AP"] == 0
     assert evaluation.scores["boxes"].numbers["AP"] == pytest.approx(per_class["disc"]["AP"] / 2)
-    only = run_to_end(of_field(labeled.name, "ground_truth", "found", labels, class_names=["disc"]))
+    only = run_to_end(of_field(labeled.name, "ground_truth", "predicted", labels, class_names=["disc"]))
     assert only.scores["boxes"].numbers["AP"] == pytest.approx(per_class["disc"]["AP"])
 
 
@@ -220,8 +220,8 @@ def test_boxes_outside_of_their_image_are_measured(labeled: fo.Dataset, caplog: 
     """FiftyOne's own mask IoU fails on them."""
     predicted(labeled, lambda detection: setattr(detection, "bounding_box", [-0.2, 0.5, 0.6, 0.7]))
     labels = labeled_dataset(labeled, "ground_truth")
-    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "found", labels))
+    evaluation = run_to_end(of_field(labeled.name, "ground_truth", "predicted", labels))
     assert 0 <= evaluation.scores["masks"].numbers["AP"] < 0.5
     assert "its panel shows boxes" in caplog.text
     labeled.reload()
-    assert evaluation_key("found") in labeled.list_evaluations()
+    assert evaluation_key("predicted") in labeled.list_evaluations()

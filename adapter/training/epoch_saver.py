@@ -1,4 +1,4 @@
-"""What an epoch leaves behind: weights, a checkpoint to go on from, figures and curves. Each file is whole or not there."""
+"""The files of an epoch: weights, a checkpoint to resume from, figures and curves. Each is written atomically."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Row = dict[str, float]
 
 
 class StoppedError(MaskbridgeError):
-    """Somebody asked the training to stop."""
+    """The training run was asked to stop."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """How far a training is: steps done of all, the epoch that runs, the losses of its last step.
+    """The progress of a training run: steps done and in total, the epoch, the losses of the last step.
 
     Attributes:
         scores: of the last validation, ``box_mAP`` and ``mask_mAP``; empty before the first.
@@ -47,20 +47,20 @@ class Step:
     scores: Mapping[str, float]
 
     def __str__(self) -> str:
-        said = [f"epoch {self.epoch} of {self.epochs}", f"step {self.done} of {self.total}"]
-        said += [f"{name} {value:.3f}" for name, value in self.losses.items() if name == "loss"]
-        said += [f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.scores.items()]
-        return ", ".join(said)
+        parts = [f"epoch {self.epoch} of {self.epochs}", f"step {self.done} of {self.total}"]
+        parts += [f"{name} {value:.3f}" for name, value in self.losses.items() if name == "loss"]
+        parts += [f"{name.replace('_', ' ')} {value:.3f}" for name, value in self.scores.items()]
+        return ", ".join(parts)
 
 
-class Saving(Callback):
-    """Saves at the end of each epoch, and tells how far the training is.
+class EpochSaver(Callback):
+    """Saves at the end of each epoch, and reports progress after each step.
 
     Args:
         out: the folder.
-        key: what the training is known by; a checkpoint of another is not gone on from.
+        key: identifies the training run; a checkpoint of another is not resumed.
         metadata: for the weights files.
-        on_step: told after each step; may raise `StoppedError`.
+        on_step: called after each step; may raise `StoppedError`.
     """
 
     def __init__(self, out: Path, key: str, metadata: Mapping[str, str], on_step: Callable[[Step], None]) -> None:
