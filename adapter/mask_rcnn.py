@@ -200,7 +200,7 @@ class MaskRCNN:
         """The last step of `predict_each`, for whoever reads images elsewhere: runs those of one padded size together.
 
         Args:
-            images: tensors of `maskbridge.adapter.images.read`, or the errors that it raised, which are returned as they are.
+            images: tensors of `maskbridge.adapter.images.read`, or the errors that it raised, which are returned.
             settings: of `settings`.
         """
         results: dict[int, Instances | ImageError] = {}

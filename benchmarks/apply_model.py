@@ -49,8 +49,8 @@ def threshold_for(images: list[Path]) -> float:
     from seeded import LARGE, seeded
 
     scores: list[float] = []
-    for found in seeded(BUILDER, anchors=LARGE, frozen=True).predict(images):
-        scores += found.scores.tolist()  # type: ignore[union-attr]
+    for instances in seeded(BUILDER, anchors=LARGE, frozen=True).predict(images):
+        scores += instances.scores.tolist()  # type: ignore[union-attr]
     return sorted(scores, reverse=True)[KEPT * len(images)]
 
 

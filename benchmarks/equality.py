@@ -29,19 +29,19 @@ NETWORKS = {
 
 def differences(model: MaskRCNN, image: Path) -> tuple[int, list[str]]:
     """How many objects were found, and what differs."""
-    found = model.predict(image)[0]
+    instances = model.predict(image)[0]
     with torch.no_grad():
         expected = model.network([as_float(read(image))])[0]
     wrong = [
         name
-        for name, value in (("boxes", found.boxes), ("labels", found.labels), ("scores", found.scores))
+        for name, value in (("boxes", instances.boxes), ("labels", instances.labels), ("scores", instances.scores))
         if not np.array_equal(value, expected[name].numpy())
     ]
     if not wrong and any(
-        not np.array_equal(frame, mask[0].numpy() >= 0.5) for frame, mask in zip(found.frames(), expected["masks"])
+        not np.array_equal(frame, mask[0].numpy() >= 0.5) for frame, mask in zip(instances.frames(), expected["masks"])
     ):
         wrong.append("masks")
-    return len(found), wrong
+    return len(instances), wrong
 
 
 def main() -> None:

@@ -55,9 +55,9 @@ def main() -> None:
 
 def images() -> list[Path]:
     """coco-mini's, where it is at hand, else those that scikit-image ships."""
-    found = sorted((ROOT.parent / "shared" / "coco-mini" / "images").glob("*.jpg"))[:40]
-    if found:
-        return found
+    paths = sorted((ROOT.parent / "shared" / "coco-mini" / "images").glob("*.jpg"))[:40]
+    if paths:
+        return paths
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
@@ -69,16 +69,16 @@ def tasks_per_second(server: ImageServer, weights: str, count: int, rounds: int)
         backend = start_backend(Path(folder), weights=weights, deadline=900)
         backend.wait_until_ready()
         url, theirs = backend.url, OneByOne(weights)
-        found: dict[str, list[float]] = {"ours": [], "theirs": []}
+        rates: dict[str, list[float]] = {"ours": [], "theirs": []}
         for turn in range(rounds + 1):
             tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?turn={turn}"}} for n in range(count)]
             for name, answer in (("ours", partial(_post, f"{url}/predict")), ("theirs", theirs.predict)):
                 begin = time.perf_counter()
                 assert len(answer(tasks)) == count
                 if turn:  # the first round warms up
-                    found[name].append(count / (time.perf_counter() - begin))
-        ratios = [ours / other for ours, other in zip(found["ours"], found["theirs"])]
-        ours, other = spread(found["ours"], 2), spread(found["theirs"], 2)
+                    rates[name].append(count / (time.perf_counter() - begin))
+        ratios = [ours / other for ours, other in zip(rates["ours"], rates["theirs"])]
+        ours, other = spread(rates["ours"], 2), spread(rates["theirs"], 2)
         print(f"tasks per second: ours {ours}, one by one {other}, ratio {spread(ratios, 2)}", flush=True)
         quick_routes(url, server)
         backend.stop()
@@ -98,9 +98,9 @@ def quick_routes(url: str, server: ImageServer) -> None:
             urllib.request.urlopen(request, timeout=10).read()
             times[path].append(1000 * (time.perf_counter() - begin))
         time.sleep(0.02)
-    for path, found in times.items():
-        median, worst = statistics.median(found), max(found)
-        print(f"{path} while predictions run: median {median:.1f} ms, worst {worst:.1f} ms of {len(found)}")
+    for path, milliseconds in times.items():
+        median, worst = statistics.median(milliseconds), max(milliseconds)
+        print(f"{path} while predictions run: median {median:.1f} ms, worst {worst:.1f} ms of {len(milliseconds)}")
 
 
 class OneByOne:
@@ -118,9 +118,9 @@ class OneByOne:
         with urllib.request.urlopen(task["data"]["image"]) as answer:
             image = Image.open(answer).convert("RGB")
         tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
-        found = self._network([tensor])[0]
+        result = self._network([tensor])[0]
         regions = []
-        for score, mask in zip(found["scores"].tolist(), found["masks"][:, 0].numpy()):
+        for score, mask in zip(result["scores"].tolist(), result["masks"][:, 0].numpy()):
             if score > 0.5:
                 data = brush.mask2rle((mask >= 0.5).astype(np.uint8) * 255)
                 regions.append({"value": {"format": "rle", "rle": data, "brushlabels": ["person"]}, "score": score})
@@ -153,12 +153,12 @@ def _person(model: MaskRCNN) -> np.ndarray:
 
 
 def _median(run: Callable[[], Any], times: int = 15) -> float:
-    found = []
+    seconds = []
     for _ in range(times):
         begin = time.perf_counter()
         run()
-        found.append(time.perf_counter() - begin)
-    return statistics.median(found)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
 
 
 def _post(url: str, tasks: list[dict[str, Any]]) -> list[Any]:

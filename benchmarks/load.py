@@ -59,7 +59,7 @@ def main() -> None:
             return times
 
         with ThreadPoolExecutor(options.clients) as pool:
-            times = [t for found in pool.map(client, range(options.clients)) for t in found]
+            times = [t for of_client in pool.map(client, range(options.clients)) for t in of_client]
         print(f"{len(times)} requests of 2 tasks by {options.clients} clients, no error, none mixed up")
         print(f"seconds a request: median {statistics.median(times):.2f}, worst {max(times):.2f}")
         print(f"memory: {memory[len(memory) // 4]} MB after a quarter, {memory[-1]} MB at the end")

@@ -25,7 +25,7 @@ def seeded(
 ) -> MaskRCNN:
     """A `MaskRCNN` with seeded random values.
 
-    The predictors' values are drawn anew with ``spread`` as their deviation: with 0.0005 nothing is found, with 0.02 a
+    The predictors' values are drawn again with ``spread`` as their deviation: with 0.0005 nothing is detected, with 0.02 a
     image gives 100 detections with masks of mixed shapes. ``anchors`` are the proposals' sizes, if not torchvision's.
     With ``frozen`` the trunk has frozen batch norms, as networks with pretrained weights have.
     """

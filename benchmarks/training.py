@@ -3,7 +3,7 @@
     uv run python benchmarks/training.py [--rounds 3] [--device cuda] [--precisions 32 bf16] [--markdown FILE]
 
 The same network values, images in the same batches, and mirroring. The peer is the recipe that torchvision publishes
-(references/detection/train.py), written anew: COCO polygons drawn by pycocotools, SGD with momentum after a linear warm-up.
+(references/detection/train.py), written again: COCO polygons drawn by pycocotools, SGD with momentum, a linear warm-up.
 Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds are printed. What counts
 is the time between the steps of an epoch: reading, forward, backward, optimiser.
 """
@@ -97,8 +97,8 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.001, total_iters=1000)
     for epoch in range(1, EPOCHS[builder] + 1):
         batches = EpochBatches(chosen, settings_of(builder, precision), lambda epoch=epoch: epoch - 1)
-        places = [[place for _, place in batch] for batch in batches]
-        loader: Any = DataLoader(dataset, batch_sampler=places, collate_fn=lambda items: tuple(zip(*items)))
+        batches_of_indices = [[index for _, index in batch] for batch in batches]
+        loader: Any = DataLoader(dataset, batch_sampler=batches_of_indices, collate_fn=lambda items: tuple(zip(*items)))
         for images, targets in loader:
             images = [image.to(device) for image in images]
             targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
@@ -123,14 +123,14 @@ class CocoImages:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, place: int) -> tuple[Any, dict[str, Any]]:
+    def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
         import numpy as np
         import torch
         from PIL import Image
         from torchvision import tv_tensors
         from torchvision.transforms import v2
 
-        number = self.numbers[place]
+        number = self.numbers[index]
         image = Image.open(SHARED / "images" / self.coco.imgs[number]["file_name"]).convert("RGB")
         annotations = [a for a in self.coco.imgToAnns[number] if not a.get("iscrowd")]
         ids = sorted(self.coco.cats)

@@ -12,7 +12,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the images and pictures.")] = Path("maskbridge-demo"),
     launch: Annotated[bool, typer.Option("--launch", help="Open the FiftyOne App when done.")] = False,
 ) -> None:
-    """Make the FiftyOne dataset "maskbridge-demo" from a few images, find objects in them, draw them."""
+    """Make the FiftyOne dataset "maskbridge-demo" from a few images, detect objects in them, draw them."""
     from maskbridge.cli.demo_run import run
 
     run(out, launch=launch)

@@ -21,7 +21,7 @@ PATIENCE = 20.0
 
 
 def run(out: Path, *, launch: bool = False) -> None:
-    """Makes the dataset, applies the model, writes pictures, says what was found and how to look at it."""
+    """Makes the dataset, applies the model, writes pictures, prints the objects and how to open the App."""
     console = Console(highlight=False)
     model = choose_model(console)
     try:
@@ -47,10 +47,10 @@ def run(out: Path, *, launch: bool = False) -> None:
     dataset.compute_metadata(progress=False)
     for sample in dataset:
         size = (sample.metadata.height, sample.metadata.width)
-        found = from_detections(sample[FIELD], size, model.class_names)
+        instances = from_detections(sample[FIELD], size, model.class_names)
         picture = out / f"{Path(sample.filepath).stem}-annotated.png"
-        draw(sample.filepath, found).save(picture)
-        names = ", ".join(f"{count} {name}" for name, count in Counter(found.names).items())
+        draw(sample.filepath, instances).save(picture)
+        names = ", ".join(f"{count} {name}" for name, count in Counter(instances.names).items())
         console.print(f"  {Path(sample.filepath).name}: {names or 'nothing'}")
     for failure in applied.failures:
         console.print(f"  failed: {failure.path}: {failure.reason}", markup=False)
@@ -62,12 +62,12 @@ def run(out: Path, *, launch: bool = False) -> None:
 
 
 def choose_model(console: Console) -> MaskRCNN:
-    """COCO's weights if they are here or can be fetched at once, else the bundled ones; says which."""
+    """COCO's weights if they are on this machine or can be downloaded in seconds, else the bundled ones; prints which."""
     try:
         model = MaskRCNN("COCO_V1", download_limit=PATIENCE)
         console.print("Weights: COCO_V1, 80 classes.")
     except WeightsError as error:
         model = MaskRCNN("bundled")
         console.print(f"COCO_V1 is not at hand: {error}", style="dim", markup=False, soft_wrap=True)
-        console.print("Weights: the small bundled ones. They find people only, and not all of them.")
+        console.print("Weights: the small bundled ones. They detect people only, and not all of them.")
     return model

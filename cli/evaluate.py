@@ -1,4 +1,4 @@
-"""``maskbridge evaluate``: how good weights, or predictions that are there already, are by COCO's rules."""
+"""``maskbridge evaluate``: weights, or existing predictions, measured by COCO's rules."""
 
 from __future__ import annotations
 

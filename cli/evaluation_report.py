@@ -40,7 +40,7 @@ def print_report(evaluation: Evaluation, images: LabeledDataset, out: Path) -> N
             f"not measured, since the model does not know them: {', '.join(evaluation.not_measured)}", markup=False
         )
     for reason, count in images.reasons().items():
-        console.print(f"labels left out: {count} x {reason}", markup=False, soft_wrap=True)
+        console.print(f"labels skipped: {count} x {reason}", markup=False, soft_wrap=True)
     console.print(f"{RESULTS}, {CURVES} and the worst images ({WORST}) are in {out}", markup=False, soft_wrap=True)
 
 

@@ -30,7 +30,7 @@ LabelStudioExport = Annotated[Path | None, typer.Option(help="A JSON export of a
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One of the places; exactly one of ``coco``, ``fiftyone``, ``label_studio`` and ``export`` is given."""
+    """Where the labels are: exactly one of ``coco``, ``fiftyone``, ``label_studio`` and ``export`` is given."""
 
     coco: Path | None = None
     images: Path | None = None
@@ -42,9 +42,7 @@ class Source:
     def __post_init__(self) -> None:
         given = [value for value in (self.coco, self.fiftyone, self.label_studio, self.export) if value is not None]
         if len(given) != 1:
-            raise MaskbridgeError(
-                "say where the labels are, in one way: --coco, --fiftyone, --label-studio or --label-studio-export"
-            )
+            raise MaskbridgeError("name one place of labels: --coco, --fiftyone, --label-studio or --label-studio-export")
 
     def read(self, split: str | None = None) -> LabeledDataset:
         """The labeled images; those of one split, or all.
@@ -63,7 +61,7 @@ class Source:
             dataset = open_dataset(self.fiftyone)
             return labeled_dataset(dataset if split is None else dataset.match_tags(split), self.field)
         if split is not None:
-            raise MaskbridgeError("Label Studio knows no splits: leave out --split, part of the images is kept to measure")
+            raise MaskbridgeError("Label Studio has no splits: omit --split; part of the images is kept for validation")
         if self.export is not None:
             from maskbridge.labelstudio.exports import read_export
 

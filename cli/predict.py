@@ -21,7 +21,7 @@ def predict(
     device: options.Device = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images run together; 1 on a CPU, 8 on a GPU.")] = None,
 ) -> None:
-    """Find objects in images: annotated PNGs, predictions.json (COCO results) and a table. Run again, it goes on."""
+    """Detect objects in images: annotated PNGs, predictions.json (COCO results) and a table. Run again, it resumes."""
     from maskbridge.adapter import MaskRCNN
     from maskbridge.cli.prediction_report import print_report
     from maskbridge.cli.prediction_run import PredictionRun, find_images

@@ -1,4 +1,4 @@
-"""What ``maskbridge predict`` found, as a table."""
+"""The results of ``maskbridge predict`` as a table."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ MOST_ROWS = 40
 
 
 def print_report(run: PredictionRun, images: list[ImageFile]) -> None:
-    """Prints what was found in each image, what failed and why, and where the results are."""
-    table, console = Table("image", "found"), Console()
+    """Prints the objects of each image, the failures, and where the results are."""
+    table, console = Table("image", "objects"), Console()
     for image in images[:MOST_ROWS]:
-        found = run.entries[image.name].get("found", {})
+        counts = run.entries[image.name].get("counts", {})
         failed = run.entries[image.name].get("failed")
-        names = ", ".join(f"{count} {name}" for name, count in sorted(found.items(), key=lambda pair: -pair[1]))
+        names = ", ".join(f"{count} {name}" for name, count in sorted(counts.items(), key=lambda pair: -pair[1]))
         table.add_row(escape(image.name), f"[red]{escape(failed)}[/red]" if failed else escape(names) or "nothing")
     console.print(table)
     if len(images) > MOST_ROWS:
         console.print(f"… and {len(images) - MOST_ROWS} images more")
     failures = run.failures(images)
     console.print(
-        f"{len(images) - len(failures)} images, {sum(sum(e.get('found', {}).values()) for e in run.entries.values())} "
+        f"{len(images) - len(failures)} images, {sum(sum(e.get('counts', {}).values()) for e in run.entries.values())} "
         f"objects: pictures and {RESULTS} are in {run.out}",
         markup=False,
         highlight=False,

@@ -24,7 +24,7 @@ RESULTS = "predictions.json"
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image to predict: its path, its place below the common folder of all, and its id in the results."""
+    """An image to predict: its path, its path below the common folder of all, and its id in the results."""
 
     path: Path
     name: str
@@ -41,21 +41,21 @@ def find_images(paths: Iterable[Path], out: Path) -> list[ImageFile]:
     """The images among files and folders (searched to the bottom), sorted, each once; not those below ``out``.
 
     Raises:
-        MaskbridgeError: a path does not exist, or there is no image at all.
+        MaskbridgeError: a path does not exist, or there are no images.
     """
     endings = file_endings()
-    found: dict[Path, None] = {}
+    unique: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
             inside = (file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
-            found.update((file, None) for file in map(_absolute, inside) if _absolute(out) not in file.parents)
+            unique.update((file, None) for file in map(_absolute, inside) if _absolute(out) not in file.parents)
         elif path.exists() or path.is_symlink():
-            found[_absolute(path)] = None
+            unique[_absolute(path)] = None
         else:
             raise MaskbridgeError(f"{path}: no such file or folder")
-    if not found:
+    if not unique:
         raise MaskbridgeError(f"no images in {', '.join(map(str, paths))} (looked for {', '.join(sorted(endings))})")
-    files = sorted(found)
+    files = sorted(unique)
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [file.relative_to(root).as_posix() for file in files]
     stems = Counter(str(Path(name).with_suffix("")).lower() for name in names)
@@ -69,7 +69,7 @@ def find_images(paths: Iterable[Path], out: Path) -> list[ImageFile]:
 
 class PredictionRun:
     """Predicts images into a folder. Each finished image is a line of the journal; a new run with the same model, settings
-    and images leaves those out, any other begins anew.
+    and images skips those; any other starts from scratch.
 
     Args:
         model: the model.
@@ -126,11 +126,11 @@ class PredictionRun:
             return entry | {"failed": result.reason}
         with atomic_write(picture) as file:
             draw(image.path, result).save(file, format="PNG", compress_level=1)
-        return entry | {"found": Counter(result.names), "results": result.to_coco(image.image_id)}
+        return entry | {"counts": Counter(result.names), "results": result.to_coco(image.image_id)}
 
     def _is_done(self, image: ImageFile) -> bool:
         entry = self.entries.get(image.name, {})
-        if "results" not in entry:  # failed, or never begun: an image that was broken may be mended now
+        if "results" not in entry:  # failed, or not started: a corrupt image may have been repaired since
             return False
         return entry.get("stamp") == _stamp(image.path) and (self.out / image.picture).is_file()
 

@@ -1,4 +1,4 @@
-"""A progress bar for long work that tells how many images are done."""
+"""A progress bar for long jobs that counts images."""
 
 from __future__ import annotations
 

@@ -15,17 +15,18 @@ def serve(
         typer.Option(help="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…  [default: DEFAULT]"),
     ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Objects with a score above it are found.  [default: 0.5]")
+        float | None, typer.Option(help="Objects with a score above it are detected.  [default: 0.5]")
     ] = None,
     mask_threshold: Annotated[
         float | None, typer.Option(help="Pixels of at least this probability are in a mask.  [default: 0.5]")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; a GPU where there is one by default.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; by default a GPU if there is one.")] = None,
     label_studio_url: Annotated[
-        str | None, typer.Option(help="Label Studio's address.  [default: http://localhost:8080]")
+        str | None,
+        typer.Option(help="Label Studio's address, as seen from this machine.  [default: http://localhost:8080]"),
     ] = None,
     allowed_hosts: Annotated[
-        str | None, typer.Option(help="Hosts and networks with private addresses that may be asked for images.")
+        str | None, typer.Option(help="Hosts and networks with private addresses that images may be fetched from.")
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  [default: info]")] = None,
 ) -> None:

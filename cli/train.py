@@ -48,7 +48,7 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
 ) -> None:
-    """Train on labels of a COCO file, FiftyOne or Label Studio. Run again after an interruption, it goes on."""
+    """Train on labels of a COCO file, FiftyOne or Label Studio. Run again after an interruption, it resumes."""
     from maskbridge.adapter.optional_dependencies import requires
 
     source = places.Source(

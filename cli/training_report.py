@@ -19,13 +19,13 @@ def print_data(images: LabeledDataset, validation: LabeledDataset) -> None:
     console = Console(highlight=False)
     console.print(f"{len(images)} images with {images.objects} objects to train on, {len(validation)} to measure with")
     for label in images.skipped[:MOST_ROWS]:
-        console.print(f"  left out: {label.image}, {label.label}: {label.reason}", markup=False, soft_wrap=True)
+        console.print(f"  skipped: {label.image}, {label.label}: {label.reason}", markup=False, soft_wrap=True)
     if len(images.skipped) > MOST_ROWS:
         console.print(f"  … and {len(images.skipped) - MOST_ROWS} labels more")
 
 
 def print_report(report: TrainingReport) -> None:
-    """Prints the epochs, what was left out and why, and where the weights are."""
+    """Prints the epochs, the labels that were skipped and why, and where the weights are."""
     console = Console(highlight=False)
     measured = "mask_mAP" in report.history[-1]
     table = Table("epoch", "loss", *(["box mAP", "mask mAP", "mask AP50"] if measured else []))
@@ -37,12 +37,12 @@ def print_report(report: TrainingReport) -> None:
     console.print(table)
     reasons = list(report.skipped_labels.items())
     for reason, count in reasons[:MOST_ROWS]:
-        console.print(f"labels left out: {count} x {reason}", markup=False, soft_wrap=True)
+        console.print(f"labels skipped: {count} x {reason}", markup=False, soft_wrap=True)
     if len(reasons) > MOST_ROWS:
         rest = sum(count for _, count in reasons[MOST_ROWS:])
         console.print(f"  … and {rest} labels more, for {len(reasons) - MOST_ROWS} other reasons")
     if report.resumed:
-        console.print(f"went on after epoch {report.resumed}")
+        console.print(f"resumed after epoch {report.resumed}")
     console.print(f"the best weights (epoch {report.best_epoch}): {report.best}", markup=False, soft_wrap=True)
     console.print(
         f"look at them: maskbridge predict IMAGES --weights {report.best} -o FOLDER", markup=False, soft_wrap=True

@@ -1,6 +1,6 @@
 """Mask R-CNN for FiftyOne: a model for ``dataset.apply_model``, labels that convert both ways, operators for the App.
 
-FiftyOne loads this file under a name of its own, whenever it lists plugins: it imports nothing heavy, and says in one line
+FiftyOne loads this file under a name of its own, whenever it lists plugins: it imports nothing heavy, and logs in one line
 what is missing, since FiftyOne hides the reason.
 """
 

@@ -25,7 +25,7 @@ def open_dataset(name: str) -> fo.Dataset:
         SettingsError: there is none of this name; the nearest is named.
     """
     if name not in fo.list_datasets():
-        raise SettingsError(f"there is no FiftyOne dataset {name!r}: {nearest(name, fo.list_datasets())}")
+        raise SettingsError(f"no FiftyOne dataset {name!r}: {nearest(name, fo.list_datasets())}")
     return fo.load_dataset(name)
 
 
@@ -52,14 +52,14 @@ def labeled_dataset(collection: fo.core.collections.SampleCollection, field: str
     as a crowd (``iscrowd``) stays marked.
 
     Raises:
-        SettingsError: the samples are no images, or the field holds something else.
+        SettingsError: the samples are not images, or the field holds something else.
     """
     samples = flat(collection)
     if samples.media_type != fom.IMAGE:
         raise SettingsError(f"the samples are {samples.media_type}s, not images")
     schema = samples._root_dataset.get_field_schema(flat=False)
     if field not in schema:
-        raise SettingsError(f"there is no field {field!r}: {nearest(field, schema)}")
+        raise SettingsError(f"no field {field!r}: {nearest(field, schema)}")
     holds = getattr(schema[field], "document_type", type(schema[field]))
     read = {fo.Detections: from_detections, fo.Polylines: from_polylines}.get(holds)
     if read is None:
@@ -74,14 +74,14 @@ def labeled_dataset(collection: fo.core.collections.SampleCollection, field: str
         except ImageError as error:
             skipped.append(SkippedLabel(name, "all", f"the image: {error.reason}"))
             continue
-        good = []
+        valid = []
         for label in getattr(sample[field], holds._LABEL_LIST_FIELD, None) or ():
             try:
                 read([label], size)
-                good.append(label)
+                valid.append(label)
             except (AnnotationError, ValueError, TypeError, OSError) as error:
                 skipped.append(SkippedLabel(name, str(label.label), f"cannot be read: {error}"))
-        images.append(LabeledImage.of(sample.filepath, _without_others(read(good, size, class_names)), name))
+        images.append(LabeledImage.of(sample.filepath, _without_others(read(valid, size, class_names)), name))
     return LabeledDataset(tuple(images), class_names, tuple(skipped))
 
 

@@ -42,8 +42,8 @@ def of_field(
     for name in (field, predictions):
         if getattr(dataset.get_field(name), "document_type", None) is not fo.Detections:
             raise SettingsError(f"the field {name!r} of {dataset_name!r} is missing or holds no detections")
-    found = list(_predictions(view, predictions, labels))
-    evaluation = yield from measure(labels, found, labels.class_names if class_names is None else class_names)
+    predicted = list(_predictions(view, predictions, labels))
+    evaluation = yield from measure(labels, predicted, labels.class_names if class_names is None else class_names)
     options = {
         "gt_field": field,
         "eval_key": evaluation_key(predictions),
@@ -72,7 +72,7 @@ def evaluation_key(predictions: str) -> str:
 def _predictions(view: Any, predictions: str, labels: LabeledDataset) -> Iterator[Instances]:
     by_path = dict(zip(*view.values(["filepath", predictions])))
     for image in labels:
-        found = from_detections(by_path.get(str(image.image)), image.size)
-        if len(found) and found.scores is None:
+        instances = from_detections(by_path.get(str(image.image)), image.size)
+        if len(instances) and instances.scores is None:
             raise SettingsError(f"{image.name}: predictions in {predictions!r} have no confidence")
-        yield found
+        yield instances

@@ -59,15 +59,15 @@ def from_detections(
     """FiftyOne's detections as instances, the inverse of `to_detections`.
 
     Args:
-        detections: masks may be in the database or on disk, or missing (then the crop is None). None is no objects.
+        detections: masks may be in the database or on disk, or missing (then the crop is None). None means no objects.
         size: (H, W) of the image.
-        class_names: names by label; labels beyond them are added. By default the names found, background first.
+        class_names: names by label; labels beyond them are added. By default the labels' own, background first.
     """
-    found = list(getattr(detections, "detections", detections) or ())
+    items = list(getattr(detections, "detections", detections) or ())
     height, width = size
-    boxes = [[x * width, y * height, (x + w) * width, (y + h) * height] for x, y, w, h in (d.bounding_box for d in found)]
-    masks = [_crop(detection, size) for detection in found]
-    return _instances(found, boxes, masks, size, class_names)
+    boxes = [[x * width, y * height, (x + w) * width, (y + h) * height] for x, y, w, h in (d.bounding_box for d in items)]
+    masks = [_crop(detection, size) for detection in items]
+    return _instances(items, boxes, masks, size, class_names)
 
 
 def to_polylines(instances: Instances, **limits: Any) -> fo.Polylines:
@@ -92,16 +92,16 @@ def from_polylines(
     class_names: Sequence[str] | None = None,
 ) -> Instances:
     """FiftyOne's polylines as instances; shapes that are not filled, or have fewer than three points, have no mask."""
-    found = list(getattr(polylines, "polylines", polylines) or ())
+    items = list(getattr(polylines, "polylines", polylines) or ())
     scale = np.array([size[1], size[0]], dtype=np.float64)
     boxes, masks = [], []
-    for polyline in found:
+    for polyline in items:
         rings = [np.asarray(shape, dtype=np.float64).reshape(-1, 2) * scale for shape in polyline.points]
         points = np.concatenate(rings) if rings else np.zeros((1, 2))
         boxes.append([*points.min(axis=0), *points.max(axis=0)])
         areas = [ring for ring in rings if len(ring) >= 3] if polyline.filled else []
         masks.append(outlines.from_polygons(areas, size) if areas else None)
-    return _instances(found, boxes, masks, size, class_names)
+    return _instances(items, boxes, masks, size, class_names)
 
 
 SOURCE_ID = "source_id"
@@ -121,30 +121,30 @@ def _common(instances: Instances, index: int) -> dict[str, Any]:
 
 
 def _instances(
-    found: Sequence[Any],
+    items: Sequence[Any],
     boxes: Sequence[Sequence[float]],
     masks: Sequence[MaskCrop | None],
     size: tuple[int, int],
     class_names: Sequence[str] | None,
 ) -> Instances:
     names = list(class_names or (BACKGROUND,))
-    names += sorted({label.label or "" for label in found} - set(names))
-    places = {name: place for place, name in enumerate(names)}
-    scores = [label.confidence for label in found]
+    names += sorted({label.label or "" for label in items} - set(names))
+    labels_of = {name: index for index, name in enumerate(names)}
+    scores = [label.confidence for label in items]
     return Instances(
         size=size,
         boxes=np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=np.asarray([places[label.label or ""] for label in found], dtype=np.int64),
+        labels=np.asarray([labels_of[label.label or ""] for label in items], dtype=np.int64),
         class_names=tuple(names),
         masks=tuple(masks),
         scores=np.asarray(scores, dtype=np.float32) if scores and None not in scores else None,
-        ids=tuple(str(label[SOURCE_ID]) if label.has_field(SOURCE_ID) else label.id for label in found),
-        attributes=tuple(_attributes(label) for label in found),
+        ids=tuple(str(label[SOURCE_ID]) if label.has_field(SOURCE_ID) else label.id for label in items),
+        attributes=tuple(_attributes(label) for label in items),
     )
 
 
 def _attributes(label: Any) -> Mapping[str, Any]:
-    """All that FiftyOne keeps with a label besides what `Instances` has a place for."""
+    """All attributes of a label that `Instances` has no field for."""
     values = {name: label[name] for name in label.field_names if name not in _OWN_FIELDS | {"id", SOURCE_ID}}
     return {name: value for name, value in values.items() if value is not None and value != {} and value != []}
 

@@ -44,7 +44,7 @@ class LoadedImage:
 
 
 class ImageGetItem(fout.GetItem):
-    """Reads a sample's image in a data-loader worker; a bad image is a value, so that the rest of its batch goes on."""
+    """Reads a sample's image in a data-loader worker; an invalid image is a value, so that its batch is not lost."""
 
     @property
     def required_keys(self) -> list[str]:
@@ -67,16 +67,16 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
 
     Args:
         model: a `MaskRCNN`, or weights for one (see there).
-        confidence_threshold: objects with a score above it are found, if ``apply_model`` gives none.
+        confidence_threshold: objects with a higher score are detected, unless ``apply_model`` sets another.
         mask_threshold: pixels with a probability of at least this are in a mask.
         classes: names of the classes to look for, if ``apply_model`` gives none; by default all.
         max_detections: most objects in an image; by default the model's own (100).
-        on_error: ``"skip"`` goes on after a bad image; ``"raise"`` raises its `ImageError`, which ``apply_model`` passes
-            on with ``skip_failures=False``.
+        on_error: ``"skip"`` continues after an invalid image; ``"raise"`` raises its `ImageError`, which ``apply_model``
+            raises with ``skip_failures=False``.
         **arguments: for `MaskRCNN`, where weights are given: ``device``, ``builder``, ….
 
     Attributes:
-        failures: the images that failed since the model was last entered (each ``apply_model`` begins anew).
+        failures: the images that failed since the model was last entered (each ``apply_model`` enters it).
 
     Example:
         >>> model = MaskRCNNModel("bundled", confidence_threshold=0.5)
@@ -161,7 +161,7 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
 
     def predict_all(self, args: Sequence[Any]) -> list[fo.Detections | None]:
         """The detections of a batch, None for an image that failed."""
-        return [None if found is None else to_detections(found) for found in self.predict_instances(args)]
+        return [None if result is None else to_detections(result) for result in self.predict_instances(args)]
 
     def predict_instances(self, args: Sequence[Any]) -> list[Instances | None]:
         """Like `predict_all`, before the conversion to FiftyOne's labels."""

@@ -12,7 +12,7 @@ from maskbridge.plugin.model import MaskRCNNModel
 
 
 def download(model_name: str, model_path: str) -> None:
-    """Puts a model's weights where FiftyOne wants them.
+    """Copies a model's weights to where FiftyOne expects them.
 
     Raises:
         WeightsError: they cannot be downloaded.

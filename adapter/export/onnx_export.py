@@ -85,7 +85,7 @@ def export(
 ) -> Check:
     """Writes an ONNX file for inputs of one size, and checks it on images with ONNX Runtime first.
 
-    The graph takes ``images``, float32 [batch_size, 3, h, w] in 0..1 (normalising is in it), and gives for each image
+    The graph takes ``images``, float32 [batch_size, 3, h, w] in 0..1 (it normalizes them itself), and gives for each image
     ``boxes`` [N, 4] in pixels of the input, ``labels``, ``scores`` and ``masks`` [N, 1, 28, 28]; images after the first
     have their number in the outputs' names. Class names and limits are in its metadata; `OnnxMaskRCNN` reads them.
 

@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run: its key on the dataset, ``completed`` or ``stopped``, and its counts."""
+    """The result of a run: its key on the dataset, ``completed`` or ``stopped``, and its counts."""
 
     run_key: str
     state: str

@@ -11,7 +11,7 @@ from maskbridge.adapter.weights.catalog import weights_folder
 
 
 def load(weights: str, device: str | None) -> MaskRCNN:
-    """A model by its weights; a file that has changed is read anew."""
+    """A model by its weights; a file that has changed is read again."""
     files = (path for path in (Path(weights).expanduser(), weights_folder() / weights) if path.is_file())
     stamp = next((path.stat().st_mtime_ns for path in files), 0)
     return _load(weights, device, stamp)

@@ -39,7 +39,7 @@ def _as_list(batch: list[LoadedImage]) -> list[LoadedImage]:
 
 
 def image_batches(targets: list[Target], batch_size: int, num_workers: int) -> Iterator[list[LoadedImage]]:
-    """Images that are read, in order; a bad one holds its error."""
+    """Loaded images, in order; an invalid one holds its error."""
     return iter(DataLoader(_Images(targets), batch_size=batch_size, num_workers=num_workers, collate_fn=_as_list))
 
 

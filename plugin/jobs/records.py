@@ -1,7 +1,7 @@
-"""What made a field: each run is kept on its dataset from its start, with what it was asked, what came of it, and failures.
+"""What made a field: each run is kept on its dataset from its start, with its request, its counts and its failures.
 
 A run is one of FiftyOne's custom runs, so ``dataset.list_runs()`` lists it and it goes with the dataset. Its state is
-``running`` until it ends; one that was killed stays so, with the time of its last sign of life.
+``running`` until it ends; one that was killed stays so, with the time of its last heartbeat.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from maskbridge.adapter.errors import SettingsError, nearest
 
 METHOD = "maskbridge"
 MOST_FAILURES = 10_000
-"""Failures that are kept with a run; more are counted only, since a document in the database may not grow without end."""
+"""Failures that are kept with a run; more are counted only, since the size of a document in the database is limited."""
 
 
 def start(dataset: fo.Dataset, operator: str, request: Mapping[str, Any], **facts: Any) -> str:
@@ -38,7 +38,7 @@ def start(dataset: fo.Dataset, operator: str, request: Mapping[str, Any], **fact
 
 
 def update(dataset: fo.Dataset, key: str, **facts: Any) -> None:
-    """Adds what is known now to a run."""
+    """Adds facts to a run."""
     config = dataset.get_run_info(key).config
     for name, value in {"seen": time.time(), **facts}.items():
         setattr(config, name, value)
@@ -53,7 +53,7 @@ def finish(dataset: fo.Dataset, key: str, state: str, failures: Sequence[Any], *
 
 
 def describe(dataset: fo.Dataset, key: str) -> dict[str, Any]:
-    """All that is known of a run.
+    """Everything that is kept of a run.
 
     Raises:
         SettingsError: the dataset has no such run of this plugin.
@@ -61,7 +61,7 @@ def describe(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     dataset.reload()
     known = dataset.list_runs(method=METHOD)
     if key not in known:
-        raise SettingsError(f"there is no run {key!r} on {dataset.name!r}: {nearest(key, known)}")
+        raise SettingsError(f"no run {key!r} on {dataset.name!r}: {nearest(key, known)}")
     info = dataset.get_run_info(key)
     return {name: value for name, value in info.config.serialize().items() if name not in ("type", "cls", "method")}
 
@@ -74,12 +74,12 @@ def keys(dataset: fo.Dataset, *, state: str | None = None) -> list[str]:
 
 
 def request_stop(dataset: fo.Dataset, key: str) -> None:
-    """Asks a run to stop; it looks after each batch, in whatever process it is."""
+    """Asks a run to stop; it checks after each batch, in whatever process it runs."""
     _stops().update_one({"dataset": dataset.name, "run": key}, {"$set": {"at": time.time()}}, upsert=True)
 
 
 def is_stopped(dataset: fo.Dataset, key: str) -> bool:
-    """Whether somebody asked the run to stop."""
+    """Whether the run was asked to stop."""
     return _stops().find_one({"dataset": dataset.name, "run": key}) is not None
 
 

@@ -21,13 +21,13 @@ from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
 def segment_instances(
     collection: fo.core.collections.SampleCollection, request: SegmentInstancesRequest
 ) -> Generator[Progress, None, Report]:
-    """Finds the objects in a collection's images (or the frames of its videos) and writes them into a field.
+    """Detects the objects in a collection's images (or the frames of its videos) and writes them into a field.
 
     Yields after each batch, which is then in the database; closing the iterator stops the run. The run is registered on
-    the dataset before the first image and ended with what came of it, also when it is stopped or fails.
+    the dataset before the first image and ended with its counts, also when it is stopped or fails.
 
     Raises:
-        MaskbridgeError: the request does not fit the dataset, the weights cannot be had, or the dataset went away.
+        MaskbridgeError: the request does not fit the dataset, the weights cannot be had, or the dataset was deleted.
     """
     dataset = collection._root_dataset
     samples = flat(collection)
@@ -49,12 +49,12 @@ def segment_instances(
 
 
 def check_field(samples: fo.core.collections.SampleCollection, name: str, request: SegmentInstancesRequest) -> None:
-    """Raises `SettingsError` where the field holds another type, or labels although the request says to stop then."""
+    """Raises `SettingsError` if the field holds another type, or has labels and the request is to stop then."""
     dataset, wanted = samples._root_dataset, label_type(request)
-    found = dataset.get_field(name)
-    if found is None:
+    field = dataset.get_field(name)
+    if field is None:
         return
-    holds = getattr(found, "document_type", type(found))
+    holds = getattr(field, "document_type", type(field))
     if holds is not wanted:
         raise SettingsError(f"the field {name!r} holds {holds.__name__}, not {wanted.__name__}: choose another field")
     if request.existing == "stop" and (count := len(samples.exists(name))):
@@ -80,7 +80,9 @@ def _without_done(samples: Any, name: str) -> Any:
     labels = samples.values(name)
     counts = samples.values("metadata.total_frame_count")
     ids = samples.values("id")
-    open_ids = [i for i, found, count in zip(ids, labels, counts) if sum(x is not None for x in found or ()) < (count or 1)]
+    open_ids = [
+        i for i, frames, count in zip(ids, labels, counts) if sum(x is not None for x in frames or ()) < (count or 1)
+    ]
     return samples.select(open_ids, ordered=True)
 
 
@@ -98,10 +100,10 @@ def _images(
     targets = [Target(*pair) for pair in zip(*samples.values(["id", "filepath"]))]
     with model:
         for batch in image_batches(targets, int(request.batch_size), int(request.num_workers)):
-            found = model.predict_instances(batch)
+            results = model.predict_instances(batch)
             labels = {
                 str(image.sample_id): to_labels(instances, request, str(image.sample_id))
-                for image, instances in zip(batch, found)
+                for image, instances in zip(batch, results)
                 if instances is not None
             }
             try:
@@ -111,7 +113,7 @@ def _images(
                     discard(request, [target.sample_id for target in targets])
                 raise
             tally.done += len(batch)
-            tally.objects += sum(len(instances) for instances in found if instances is not None)
+            tally.objects += sum(len(instances) for instances in results if instances is not None)
             tally.failures[:] = model.failures
             yield
 
@@ -123,16 +125,16 @@ def _videos(
     for sample in samples:
         try:
             for batch in frame_batches(sample, int(request.batch_size)):
-                found = model.predict_instances([image for _, image in batch])
+                results = model.predict_instances([image for _, image in batch])
                 labels = {
                     number: to_labels(instances, request, f"{sample.id}-{number}")
-                    for (number, _), instances in zip(batch, found)
+                    for (number, _), instances in zip(batch, results)
                     if instances is not None
                 }
                 sample.add_labels(labels, label_field=name.removeprefix("frames."))
                 sample.save()
                 tally.done += len(batch)
-                tally.objects += sum(len(instances) for instances in found if instances is not None)
+                tally.objects += sum(len(instances) for instances in results if instances is not None)
                 yield
         except Exception as error:
             if is_deleted(dataset):

@@ -16,7 +16,7 @@ from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
 
 
 def to_labels(instances: Instances, request: SegmentInstancesRequest, name: str) -> fo.Label:
-    """The labels of one image in the form that was asked for; PNGs are written as ``<name>-<number>.png``."""
+    """The labels of one image in the requested form; PNGs are written as ``<name>-<number>.png``."""
     if request.masks == "polylines":
         return to_polylines(instances)
     labels = to_detections(instances)
@@ -41,7 +41,7 @@ def write(dataset: fo.Dataset, field: str, labels: Mapping[str, fo.Label]) -> No
 
 
 def _export(labels: fo.Detections, folder: Path, name: str) -> None:
-    """Masks as PNGs of 0 and 255, in the places of an earlier run's; what that run had more of is deleted."""
+    """Masks as PNGs of 0 and 255, replacing an earlier run's; those that it had more are deleted."""
     for index, detection in enumerate(labels.detections):
         path = folder / f"{name}-{index}.png"
         with atomic_write(path) as file:
@@ -55,12 +55,12 @@ def _export(labels: fo.Detections, folder: Path, name: str) -> None:
 
 
 def discard(request: SegmentInstancesRequest, sample_ids: Iterable[str]) -> None:
-    """Deletes the PNGs of samples that are no more."""
-    folder, gone = folder_of(request), set(sample_ids)
+    """Deletes the PNGs of deleted samples."""
+    folder, deleted = folder_of(request), set(sample_ids)
     if request.masks != "folder" or not folder.is_dir():
         return
     for path in folder.glob("*.png"):
-        if path.name.split("-", 1)[0] in gone:
+        if path.name.split("-", 1)[0] in deleted:
             path.unlink(missing_ok=True)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -31,7 +31,7 @@ class DescribeRun(foo.Operator):
         inputs = types.Object()
         keys = records.keys(ctx.dataset)
         if not keys:
-            inputs.view("none", types.Notice(label="No run of Mask R-CNN is known on this dataset"))
+            inputs.view("none", types.Notice(label="No run of Mask R-CNN on this dataset"))
             return types.Property(inputs, view=types.View(label="Describe a run"))
         choices = types.Dropdown()
         for key in keys:
@@ -49,10 +49,10 @@ class DescribeRun(foo.Operator):
             ctx.ops.set_view(view=failed_samples(ctx.dataset, run))
 
     def __call__(self, dataset: fo.Dataset, run_key: str) -> dict[str, Any]:
-        """All that is known of a run of a dataset.
+        """Everything that is kept of a run of a dataset.
 
         Raises:
-            SettingsError: there is no such run.
+            SettingsError: no such run.
         """
         return records.describe(dataset, run_key)
 
@@ -63,7 +63,7 @@ def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
 
 
 def as_markdown(run: dict[str, Any]) -> str:
-    """A run for people."""
+    """A run as Markdown."""
     ended = run.get("ended") or run.get("seen") or time.time()
     counts = f"{run.get('done', 0)} of {run['total']} done, {run['skipped']} skipped, {run.get('failed', 0)} failed"
     rows = {

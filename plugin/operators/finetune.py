@@ -55,7 +55,12 @@ class Finetune(LongOperator):
         inputs.int("epochs", default=10, label="Epochs", description="How often all images are seen")
         inputs.int("batch_size", default=2, label="Batch size")
         inputs.float("learning_rate", default=1e-4, label="Learning rate")
-        inputs.float("validation", default=0.1, label="Kept to measure with", description="Part of the images, 0 to 0.9")
+        inputs.float(
+            "validation",
+            default=0.1,
+            label="Validation",
+            description="Fraction of the images that is kept to measure with, 0 to 0.9",
+        )
         inputs.str("name", label="Name of the new weights", description="Dataset, field and time by default")
         form.show_problems(inputs, FinetuneRequest.problems_of({"label_field": fields[0], **ctx.params}))
         return types.Property(inputs, view=types.View(label="Fine-tune Mask R-CNN"))

@@ -29,8 +29,8 @@ def weights(ctx: Any, inputs: types.Object) -> None:
     """Which model: weights on this machine first, then those that would be downloaded, then a file."""
     choices, known = types.Dropdown(), entries()
     for entry in known:
-        place = "on this machine" if entry.here else f"download of {entry.size / 1e6:.0f} MB"
-        choices.add_choice(entry.weights, label=f"{entry.label} ({place})")
+        location = "on this machine" if entry.here else f"download of {entry.size / 1e6:.0f} MB"
+        choices.add_choice(entry.weights, label=f"{entry.label} ({location})")
     choices.add_choice(OTHER_FILE, label="A .safetensors or .pth file on the server …")
     asked = ctx.params.get("weights")
     if asked and asked not in {OTHER_FILE, *(entry.weights for entry in known)}:
@@ -61,7 +61,7 @@ def chosen_weights(params: Mapping[str, Any]) -> str | None:
 
 
 def class_choices(name: str | None) -> list[str]:
-    """The names that weights can find; empty where they do not say."""
+    """The class names of weights; empty if they do not name them."""
     if name is None:
         return []
     if name in ("DEFAULT", "COCO_V1") or name.startswith("MaskRCNN_ResNet50_FPN"):
@@ -95,7 +95,7 @@ def autocomplete(values: list[str]) -> types.AutocompleteView:
 
 
 def show_problems(inputs: types.Object, problems: Mapping[str, str]) -> None:
-    """Names wrong values under their fields."""
+    """Shows what is invalid under its field."""
     for name, problem in problems.items():
-        if (found := inputs.properties.get(name)) is not None:
-            found.invalid, found.error_message = True, problem
+        if (shown := inputs.properties.get(name)) is not None:
+            shown.invalid, shown.error_message = True, problem

@@ -27,7 +27,7 @@ class SegmentBoxes(LongOperator):
         return foo.OperatorConfig(
             name="segment_boxes",
             label="Mask R-CNN: masks for boxes",
-            description="Fill in instance masks for boxes that people drew or another detector found",
+            description="Fill in instance masks for boxes that people drew or another detector predicted",
             icon=form.ICON,
             dynamic=True,
             execute_as_generator=True,

@@ -1,4 +1,4 @@
-"""``segment_instances``: finds objects in images and writes their masks into a field."""
+"""``segment_instances``: detects objects in images and writes their masks into a field."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class SegmentInstances(LongOperator):
-    """Finds objects in the images of a dataset, a view or a selection; see `SegmentInstancesRequest` for its parameters."""
+    """Detects objects in a dataset, a view or a selection; see `SegmentInstancesRequest` for its parameters."""
 
     request_type = SegmentInstancesRequest
 
@@ -27,7 +27,7 @@ class SegmentInstances(LongOperator):
         return foo.OperatorConfig(
             name="segment_instances",
             label="Mask R-CNN: segment instances",
-            description="Find objects in images and write their masks into a field",
+            description="Detect objects in images and write their masks into a field",
             icon=form.ICON,
             dynamic=True,
             execute_as_generator=True,
@@ -78,8 +78,8 @@ def _field(ctx: Any, inputs: types.Object) -> None:
         return
     existing = types.RadioGroup()
     existing.add_choice("replace", label="Replace its labels")
-    existing.add_choice("skip", label="Only samples without it (goes on where a broken run stopped)")
-    existing.add_choice("stop", label="Stop if there are any")
+    existing.add_choice("skip", label="Only samples without it (resumes an interrupted run)")
+    existing.add_choice("stop", label="Stop if it has labels")
     label = f"The field {name!r} exists already"
     inputs.enum("existing", existing.values(), default="replace", label=label, view=existing)
 

@@ -1,4 +1,4 @@
-"""``stop_run``: asks a run to stop after the batch it is at, in whatever process it records."""
+"""``stop_run``: asks a run to stop after its current batch, in whatever process it runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from maskbridge.plugin.operators import form
 
 
 class StopRun(foo.Operator):
-    """Stops a run; what it did so far stays."""
+    """Stops a run; the labels that it has written stay."""
 
     @property
     def config(self) -> foo.OperatorConfig:
         return foo.OperatorConfig(
             name="stop_run",
             label="Mask R-CNN: stop a run",
-            description="Stop a running segmentation; what it did so far stays",
+            description="Stop a running segmentation; the labels that it has written stay",
             icon=form.ICON,
             dynamic=True,
         )
@@ -40,13 +40,13 @@ class StopRun(foo.Operator):
     def execute(self, ctx: Any) -> None:
         if ctx.params.get("run_key"):
             self(ctx.dataset, ctx.params["run_key"])
-            ctx.ops.notify("The run stops after the batch it is at", variant="info")
+            ctx.ops.notify("The run stops after its current batch", variant="info")
 
     def __call__(self, dataset: fo.Dataset, run_key: str) -> None:
         """Asks a run of a dataset to stop.
 
         Raises:
-            SettingsError: there is no such run.
+            SettingsError: no such run.
         """
         records.describe(dataset, run_key)
         records.request_stop(dataset, run_key)

@@ -82,5 +82,5 @@ def test_on_the_command_line(astronaut: np.ndarray, tmp_path: Path) -> None:
     done = train("--weights", weights, "--segment-boxes")
     assert done.returncode == 0, done.stderr
     assert "2 images with 2 objects" in done.stdout
-    assert "left out" not in done.stdout
+    assert "skipped" not in done.stdout
     assert "Traceback" not in refused.stderr + scratch.stderr

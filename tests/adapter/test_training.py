@@ -216,13 +216,13 @@ def test_it_can_be_stopped_and_resumes(model: MaskRCNN, tmp_path: Path) -> None:
 
 
 def test_two_trainings_in_one_folder(model: MaskRCNN, tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".lock"), pytest.raises(TrainingError, match="a training is running in this folder"):
+    with FileLock(tmp_path / ".lock"), pytest.raises(TrainingError, match="a training run is in progress in this folder"):
         train(model, images_of(shapes(1)), tmp_path, progress=False)
 
 
 def test_a_folder_of_another_training(model: MaskRCNN, tmp_path: Path) -> None:
     train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
-    with pytest.raises(TrainingError, match="of a training with other weights"):
+    with pytest.raises(TrainingError, match="of a training run with other weights"):
         train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
     (tmp_path / CHECKPOINT).write_bytes(b"half")
     with pytest.raises(TrainingError, match="cannot be read as a checkpoint"):

@@ -89,7 +89,7 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
     assert failed_samples(filled, run).values("id") == [bad.id]
     for part in ("bundled", "`8abe57d886f2`", "1 failed: not an image", "| confidence | 0.4 |"):
         assert part in as_markdown(run)
-    with pytest.raises(SettingsError, match="there is no run 'nothing'"):
+    with pytest.raises(SettingsError, match="no run 'nothing'"):
         operator("describe_run")(filled, "nothing")
 
 
@@ -100,7 +100,7 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
         ({"confidnce": 0.5}, "did you mean 'confidence'"),
         ({"label_field": "filepath"}, "holds StringField, not Detections"),
         ({"label_field": "a b"}, "no field name"),
-        ({"existing": "stop"}, "5 samples have labels in 'found' already"),
+        ({"existing": "stop"}, "5 samples have labels in 'predicted' already"),
         ({"existing": "stopp"}, "did you mean 'stop'"),
         ({"masks": "folder"}, "mask_folder: an absolute path"),
         ({"masks": "polylines"}, "holds Detections, not Polylines"),
@@ -281,7 +281,7 @@ def test_frames_of_videos(dataset: fo.Dataset, astronaut: np.ndarray, tmp_path: 
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     dataset.add_samples([fo.Sample(str(tmp_path / name)) for name in ("a.mp4", "broken.mp4")], progress=False)
     report = operator("segment_instances")(dataset, "predicted", batch_size=4, **FAST)
-    assert dataset.count("frames.found") == 6
+    assert dataset.count("frames.predicted") == 6
     assert (report["state"], report["failed"]) == ("completed", 1)
     assert operator("segment_instances")(dataset.limit(1), "predicted", existing="skip", **FAST)["total"] == 0
 
