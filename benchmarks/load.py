@@ -1,4 +1,4 @@
-"""16 clients at once on a real server, for a minute: no error, no mixed-up answer, memory flat.
+"""Load test: 16 clients in parallel on a real server for a minute; no error, no mixed-up answer, constant memory.
 
 uv run python benchmarks/load.py --seconds 60
 """
@@ -20,12 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from backend_process import start_backend
 from image_server import ImageServer
 from label_studio import images
+from maskbridge.labelstudio.tags import TAGS
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><{tag} name="label" toName="image">'
     '<Label value="{label}" predicted_values="person"/></{tag}></View>'
 )
-TAGS = ("BrushLabels", "RectangleLabels", "PolygonLabels", "BitmaskLabels")
 
 
 def main() -> None:
@@ -42,14 +42,14 @@ def main() -> None:
 
         def client(number: int) -> list[float]:
             label, tag, times = f"label-{number}", TAGS[number % len(TAGS)], []
-            config = CONFIG.format(tag=tag, label=label)
+            config = CONFIG.format(tag=tag.kind, label=label)
             while time.monotonic() < end:
                 numbers = [number + options.clients * (2 * len(times) + k) for k in range(2)]
                 tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?client={number}"}} for n in numbers]
-                begin = time.monotonic()
+                start = time.monotonic()
                 body = {"tasks": tasks, "label_config": config, "project": str(number), "params": {}}
                 answer = httpx.post(f"{backend.url}/predict", json=body, timeout=100)
-                times.append(time.monotonic() - begin)
+                times.append(time.monotonic() - start)
                 results = answer.json()["results"]
                 assert len(results) == 2
                 for result in results:
@@ -61,7 +61,7 @@ def main() -> None:
         with ThreadPoolExecutor(options.clients) as pool:
             times = [t for of_client in pool.map(client, range(options.clients)) for t in of_client]
         print(f"{len(times)} requests of 2 tasks by {options.clients} clients, no error, none mixed up")
-        print(f"seconds a request: median {statistics.median(times):.2f}, worst {max(times):.2f}")
+        print(f"seconds a request: median {statistics.median(times):.2f}, maximum {max(times):.2f}")
         print(f"memory: {memory[len(memory) // 4]} MB after a quarter, {memory[-1]} MB at the end")
         backend.stop()
 

@@ -36,6 +36,13 @@ def check_region(region: Mapping[str, Any], labels: set[str]) -> None:
         assert np.isfinite(points).all()
         assert (points >= 0).all()
         assert (points <= 100).all()
+    elif kind == "vectorlabels":
+        vertices = value["vertices"]
+        assert value["closed"] is True
+        assert len(vertices) >= 3
+        assert len({vertex["id"] for vertex in vertices}) == len(vertices)
+        assert [vertex["prevPointId"] for vertex in vertices] == ["", *(vertex["id"] for vertex in vertices[:-1])]
+        assert all(0 <= vertex[side] <= 100 for vertex in vertices for side in ("x", "y"))
     elif kind == "rectanglelabels":
         x, y, across, down = (value[side] for side in ("x", "y", "width", "height"))
         assert all(map(math.isfinite, (x, y, across, down)))

@@ -7,8 +7,9 @@ from maskbridge.labelstudio.tags.brush_labels import BrushLabels
 from maskbridge.labelstudio.tags.label_tag import LabelTag, Region
 from maskbridge.labelstudio.tags.polygon_labels import PolygonLabels
 from maskbridge.labelstudio.tags.rectangle_labels import RectangleLabels
+from maskbridge.labelstudio.tags.vector_labels import VectorLabels
 
-__all__ = ["TAGS", "BitmaskLabels", "BrushLabels", "LabelTag", "PolygonLabels", "RectangleLabels", "Region"]
+__all__ = ["TAGS", "BitmaskLabels", "BrushLabels", "LabelTag", "PolygonLabels", "RectangleLabels", "Region", "VectorLabels"]
 
-TAGS: tuple[type[LabelTag], ...] = (BrushLabels, BitmaskLabels, PolygonLabels, RectangleLabels)
+TAGS: tuple[type[LabelTag], ...] = (BrushLabels, BitmaskLabels, PolygonLabels, VectorLabels, RectangleLabels)
 """All supported tags; a new one is a new file and an entry here. Smart tools are answered in the first that fits."""

@@ -117,6 +117,30 @@ def test_a_point_picks_the_object_under_it(
     assert click(service, url, [point(instances), point(instances, is_positive=0)]) == []
 
 
+def test_points_select_objects_down_to_a_score_of_0_05(
+    service: Service, image_server: ImageServer, bundled: MaskRCNN
+) -> None:
+    """The network's own objects at a lower threshold: those above 0.05 are selected, those below are not."""
+    selected = {True: 0, False: 0}
+    for number in range(8):
+        instances = bundled.predict([image_server.image(number)], confidence_threshold=0.01, max_detections=30)[0]
+        for index, score in enumerate(instances.scores):
+            others = np.any([instances.frame(other) for other in range(len(instances)) if other != index], axis=0)
+            if 0.03 < score < 0.3 and (alone := instances.frame(index) & ~others).any():
+                row, column = np.argwhere(alone)[len(np.argwhere(alone)) // 2]
+                value = {
+                    "x": (column + 0.5) / alone.shape[1] * 100,
+                    "y": (row + 0.5) / alone.shape[0] * 100,
+                    "width": 0.3,
+                }
+                drawing = drawn("keypointlabels", "point", value, instances.size, "Person")
+                regions = click(service, f"{image_server.url}/image/{number}?scores", [drawing])
+                assert bool(regions) == (score > 0.05), score
+                selected[bool(regions)] += 1
+    assert selected[True] >= 3
+    assert selected[False] >= 3
+
+
 def test_the_project_answers_in_its_own_mask_tag(
     service: Service, image_server: ImageServer, person: tuple[int, Instances]
 ) -> None:

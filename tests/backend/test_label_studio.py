@@ -6,6 +6,7 @@ Screenshots for the documents are written into the folder that MASKBRIDGE_SCREEN
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -25,9 +26,9 @@ from label_studio_page import logged_in, screenshot
 from label_studio_process import LabelStudioProcess
 from maskbridge.adapter import Instances, MaskRCNN
 from maskbridge.labelstudio.plan import make_plan
+from maskbridge.labelstudio.tags import TAGS, LabelTag, PolygonLabels, RectangleLabels
 from waiting import wait_for
 
-TAGS = ("PolygonLabels", "BrushLabels", "BitmaskLabels", "RectangleLabels")
 CONFIG = (
     '<View><Image name="image" value="$image"/><{tag} name="label" toName="image">'
     '<Label value="Person" alias="human"/><Label value="zebra"/></{tag}></View>'
@@ -72,15 +73,15 @@ def expected_of(bundled: MaskRCNN, uploads: list[tuple[str, bytes]]) -> list[Ins
     return bundled.predict([data for _, data in uploads], confidence_threshold=0.5)
 
 
-@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("tag", TAGS, ids=lambda tag: tag.kind)
 def test_predictions_are_retrieved(
-    tag: str,
+    tag: type[LabelTag],
     label_studio: LabelStudioProcess,
     backend: Any,
     uploads: list[tuple[str, bytes]],
     bundled: MaskRCNN,
 ) -> None:
-    config = CONFIG.format(tag=tag)
+    config = CONFIG.format(tag=tag.kind)
     project = label_studio.project(config, uploads)
     connected = label_studio.connect(project, backend.url)
     assert connected.status_code == 201, connected.text
@@ -105,17 +106,17 @@ def test_predictions_are_retrieved(
     assert all(len(task["predictions"]) == 1 for task in label_studio.tasks(project))
 
 
-def compare(tag: str, config: str, bundled: MaskRCNN, result: list[dict[str, Any]], expected: Instances) -> int:
+def compare(tag: type[LabelTag], config: str, bundled: MaskRCNN, result: list[dict[str, Any]], expected: Instances) -> int:
     """What came back through Label Studio's database against the adapter's own."""
     (image,) = make_plan(config, bundled.class_names, 0.5).images
     if not result:
         assert not len(expected)
         return 0
     decoded = image.tags[0].decode(result)
-    if tag == "RectangleLabels":
+    if tag is RectangleLabels:
         inside = np.clip(expected.boxes, 0, [expected.size[1], expected.size[0]] * 2)
         np.testing.assert_allclose(decoded.boxes, inside, atol=1e-3)
-    elif tag == "PolygonLabels":
+    elif issubclass(tag, PolygonLabels):
         filled = []
         for frame in expected.frames():
             contours, _ = cv2.findContours(frame.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -233,9 +234,9 @@ def test_the_labeling_page(
     becomes a mask."""
     page = browser_page
     all_tags = "".join(
-        f'<{tag} name="{tag}" toName="image" model_score_threshold="0.9">'
-        f'<Label value="Person" background="{color}"/></{tag}>'
-        for tag, color in zip(TAGS, ("red", "lime", "blue", "yellow"))
+        f'<{tag.kind} name="{tag.kind}" toName="image" model_score_threshold="0.9">'
+        f'<Label value="Person" background="{color}"/></{tag.kind}>'
+        for tag, color in zip(TAGS, itertools.cycle(("red", "lime", "blue", "yellow")))
     )
     config = f'<View>{all_tags}<Image name="image" value="$image" maxHeight="600px"/></View>'
     project = label_studio.project(config, [("cameraman.jpg", jpeg(cameraman))])
@@ -243,7 +244,7 @@ def test_the_labeling_page(
     label_studio.retrieve_predictions(project)
     (task,) = label_studio.tasks(project)
     kinds = [region["type"] for region in task["predictions"][0]["result"]]
-    assert {kind.lower() for kind in TAGS} == set(kinds)
+    assert {tag.kind.lower() for tag in TAGS} == set(kinds)
 
     page.goto(f"{label_studio.url}/projects/{project}/data?task={task['id']}")
     page.get_by_text(version[:8]).first.wait_for()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from typing import Any
 
 import cv2
@@ -11,12 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from label_studio_sdk.converter import brush
+from PIL import Image
 
 from label_studio_checks import check_region, check_result, mask_of
 from maskbridge.adapter import Instances
 from maskbridge.adapter.coco import AnnotationError
 from maskbridge.adapter.masks import MaskCrop, crop_of_frame
-from maskbridge.labelstudio.tags import TAGS, BitmaskLabels, BrushLabels, LabelTag, PolygonLabels, RectangleLabels, rle
+from maskbridge.labelstudio.tags import (
+    TAGS,
+    BitmaskLabels,
+    BrushLabels,
+    LabelTag,
+    PolygonLabels,
+    RectangleLabels,
+    VectorLabels,
+    rle,
+)
 
 NAMES = ("__background__", "cat", "dog")
 frames = arrays.arrays(bool, st.tuples(st.integers(1, 30), st.integers(1, 30)))
@@ -70,6 +82,92 @@ def test_broken_run_lengths_are_an_error(data: bytes, height: int, width: int) -
     except AnnotationError:
         return
     assert crop.frame((height, width)).shape == (height, width)
+
+
+@pytest.mark.parametrize("kind", TAGS, ids=lambda kind: kind.kind)
+def test_every_tag_comes_back_as_the_same_object(kind: type[LabelTag]) -> None:
+    """On an image that is wider than high, with an object that is not symmetric: swapped axes would show."""
+    frame = np.zeros((40, 90), dtype=bool)
+    frame[4:30, 50:60] = True
+    frame[22:30, 50:85] = True
+    original = instances(frame)
+    regions = tag_of(kind).encode(original)
+    check_result(regions, {"Cat"})
+    back = tag_of(kind).decode(regions)
+    assert (back.size, back.names, len(back)) == (original.size, ["Cat"], 1)
+    np.testing.assert_allclose(back.boxes, original.boxes, atol=1e-4 if not kind.needs_masks else 0.6)
+    if kind.needs_masks:
+        drawn = back.frame(0)
+        assert (drawn & frame).sum() / (drawn | frame).sum() >= 0.95
+
+
+@pytest.mark.parametrize("kind", TAGS, ids=lambda kind: kind.kind)
+def test_regions_of_images_of_different_sizes_are_refused(kind: type[LabelTag]) -> None:
+    regions = [
+        region | {"id": f"{side}"}
+        for side in (30, 31)
+        for region in tag_of(kind).encode(instances(np.pad(np.ones((9, 9), bool), ((3, side - 12), (3, 10)))))
+    ]
+    with pytest.raises(AnnotationError, match="different sizes"):
+        tag_of(kind).decode(regions)
+
+
+def test_half_transparent_pixels_of_bitmasks_count_from_128_on() -> None:
+    picture = np.zeros((1, 2, 4), dtype=np.uint8)
+    picture[0, :, 3] = 127, 128
+    file = io.BytesIO()
+    Image.fromarray(picture, "RGBA").save(file, "PNG")
+    (region,) = tag_of(BitmaskLabels).encode(instances(np.ones((1, 2), bool)))
+    region["value"]["imageDataURL"] = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    np.testing.assert_array_equal(tag_of(BitmaskLabels).decode([region]).frame(0), [[False, True]])
+
+
+def path(vertices: list[dict[str, Any]], *, closed: bool = True) -> dict[str, Any]:
+    value = {"vertices": vertices, "closed": closed, "vectorlabels": ["Cat"]}
+    sizes = {"original_width": 100, "original_height": 100, "image_rotation": 0}
+    return {"id": "v", "type": "vectorlabels", "from_name": "label", "to_name": "image", "value": value, **sizes}
+
+
+def test_curves_of_the_editor() -> None:
+    """A circle of radius 40 as four Bezier curves, as design programs draw it: control points at 0.5523 of the radius."""
+    bend = 40 * 0.5523
+    ways = ((1, 0), (0, 1), (-1, 0), (0, -1))
+    vertices = [
+        {
+            "id": str(number),
+            "prevPointId": str(number - 1) if number else "",
+            "isBezier": True,
+            "x": 50 + 40 * x,
+            "y": 50 + 40 * y,
+            "controlPoint1": {"x": 50 + 40 * x + bend * y, "y": 50 + 40 * y - bend * x},
+            "controlPoint2": {"x": 50 + 40 * x - bend * y, "y": 50 + 40 * y + bend * x},
+        }
+        for number, (x, y) in enumerate(ways)
+    ]
+    drawn = tag_of(VectorLabels).decode([path(vertices)]).frame(0)
+    rows, columns = np.mgrid[0.5:100, 0.5:100]
+    circle = (rows - 50) ** 2 + (columns - 50) ** 2 <= 40**2
+    assert (drawn & circle).sum() / (drawn | circle).sum() > 0.99
+
+
+@pytest.mark.parametrize(
+    ("region", "reason"),
+    [
+        (path([{"id": "a", "x": 1, "y": 1}] * 3, closed=False), "not closed"),
+        (
+            path(
+                [{"id": "a", "x": 1, "y": 1}, {"id": "b", "x": 9, "y": 1}, {"id": "c", "x": 9, "y": 9, "prevPointId": "a"}]
+            ),
+            "branches",
+        ),
+        (path([{"id": "a", "x": 1, "y": 1}]), "three points or more"),
+        (path([{"id": "a", "x": "wide", "y": 1}] * 3), "malformed"),
+        (path([{"id": "a", "x": float("nan"), "y": 1}] * 3), "region v"),
+    ],
+)
+def test_paths_without_a_mask_are_named(region: dict[str, Any], reason: str) -> None:
+    with pytest.raises(AnnotationError, match=reason):
+        tag_of(VectorLabels).decode([region])
 
 
 @pytest.mark.parametrize("kind", [BrushLabels, BitmaskLabels])
