@@ -2,10 +2,10 @@
 
     uv run python benchmarks/apply_model.py [--rounds 3] [--markdown FILE]
 
-The same network values, the same images, the same objects kept: about 10 an image above the threshold, out of 100 that the
-network proposes. The peer is FiftyOne's ``TorchImageModel`` with its ``InstanceSegmenterOutputProcessor``, as its model zoo
+The same network weights, the same images, the same objects: about 10 an image above the threshold, out of 100 that the
+network detects. FiftyOne's model is its ``TorchImageModel`` with its ``InstanceSegmenterOutputProcessor``, as its model zoo
 ships ``mask-rcnn-resnet50-fpn-coco-torch``. Each measurement is a process of its own (so peak memory is its own); the two
-alternate, and medians and ranges over the rounds are printed. The values are random with a seed, so nothing is downloaded.
+alternate, and medians and ranges over the rounds are printed. The weights are random with a seed, so nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from measured import machine, result_of, spread
 
 BUILDER = "maskrcnn_resnet50_fpn"
 SIZES = {"640x480": ((640, 480), 12), "4000x3000": ((4000, 3000), 4)}
-KEPT = 10
+OBJECTS = 10
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "coco-mini" / "images"
 
 
@@ -45,16 +45,16 @@ def make_images(folder: Path) -> None:
 
 
 def threshold_for(images: list[Path]) -> float:
-    """The confidence threshold that leaves about `KEPT` objects an image."""
+    """The confidence threshold with about `OBJECTS` objects an image above it."""
     from seeded import LARGE, seeded
 
     scores: list[float] = []
     for instances in seeded(BUILDER, anchors=LARGE, frozen=True).predict(images):
         scores += instances.scores.tolist()  # type: ignore[union-attr]
-    return sorted(scores, reverse=True)[KEPT * len(images)]
+    return sorted(scores, reverse=True)[OBJECTS * len(images)]
 
 
-def peer(confidence: float) -> Any:
+def fiftyone_model(confidence: float) -> Any:
     """FiftyOne's own model around torchvision's network, configured as its zoo does."""
     import fiftyone.utils.torch as fout
     import torch
@@ -71,8 +71,8 @@ def peer(confidence: float) -> Any:
     return fout.TorchImageModel(fout.TorchImageModelConfig(config))
 
 
-def measure(who: str, folder: Path, confidence: float) -> dict[str, float]:
-    """Applies a model to a fresh dataset in this process; seconds of the whole call and of its parts."""
+def measure(model_name: str, folder: Path, confidence: float) -> dict[str, float]:
+    """Applies a model to a new dataset in this process; speed, memory and objects."""
     import fiftyone as fo
     import torch
 
@@ -80,8 +80,8 @@ def measure(who: str, folder: Path, confidence: float) -> dict[str, float]:
 
     images = sorted(folder.glob("*.jpg"))
     seconds = {"network": 0.0, "decoding": 0.0}
-    if who == "fiftyone":
-        model = peer(confidence)
+    if model_name == "fiftyone":
+        model = fiftyone_model(confidence)
     else:
         from maskbridge.plugin.model import MaskRCNNModel
 
@@ -98,32 +98,32 @@ def measure(who: str, folder: Path, confidence: float) -> dict[str, float]:
     }
     warm.apply_model(model, **options)
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak from here on, not that of building the network
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak, which building the network may have set
     idle = memory("VmRSS")
     seconds.update(network=0.0, decoding=0.0)
     start = time.perf_counter()
     dataset.apply_model(model, **options)
     total = time.perf_counter() - start
-    kept = sum(len(labels.detections) for labels in dataset.values("instances"))
+    objects = sum(len(labels.detections) for labels in dataset.values("instances"))
     rest = total - seconds["network"] - seconds["decoding"]
     return {
         "images_per_second": len(images) / total,
         "peak_mb": memory("VmHWM"),
         "added_mb": memory("VmHWM") - idle,
-        "kept": kept / len(images),
-        "rest_percent": 100 * rest / total if who != "fiftyone" else float("nan"),
+        "objects": objects / len(images),
+        "rest_percent": 100 * rest / total if model_name != "fiftyone" else float("nan"),
         "threads": torch.get_num_threads(),
     }
 
 
 def memory(key: str) -> float:
-    """A figure of this process in MB: ``VmRSS`` now, ``VmHWM`` at its highest."""
+    """Memory of this process in MB: ``VmRSS`` at present, ``VmHWM`` the peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(key)).split()[1]) / 1024
 
 
 def time_parts(seconds: dict[str, float]) -> None:
-    """Adds up the time in the network's three steps and in reading images; what is left is ours and FiftyOne's."""
+    """Adds up the time in the network's three steps and in reading images; the rest is maskbridge's and FiftyOne's."""
     from maskbridge.adapter import images, network
 
     def timed(module: Any, name: str, part: str) -> None:
@@ -151,11 +151,11 @@ def report(results: dict[str, dict[str, list[dict[str, float]]]], threshold: dic
     lines.append("|---|---|---|---|---|---|")
     ratios = []
     for size, of in results.items():
-        for who, rows in of.items():
+        for model_name, rows in of.items():
             lines.append(
-                f"| {size} | {who} | {cell(rows, 'images_per_second', 3)} | {cell(rows, 'peak_mb', 0)} | "
+                f"| {size} | {model_name} | {cell(rows, 'images_per_second', 3)} | {cell(rows, 'peak_mb', 0)} | "
                 f"{cell(rows, 'added_mb', 0)} | "
-                f"{cell(rows, 'kept', 1)} |"
+                f"{cell(rows, 'objects', 1)} |"
             )
         ours, theirs = of["maskbridge"], of["fiftyone"]
         pairs = list(zip(ours, theirs))
@@ -179,13 +179,13 @@ def main() -> None:
     parser.add_argument(
         "--measure",
         nargs=3,
-        metavar=("WHO", "FOLDER", "THRESHOLD"),
+        metavar=("MODEL", "FOLDER", "THRESHOLD"),
         help=argparse.SUPPRESS,
     )
     arguments = parser.parse_args()
     if arguments.measure:
-        who, folder, threshold = arguments.measure
-        print("RESULT " + json.dumps(measure(who, Path(folder), float(threshold))))
+        model_name, folder, threshold = arguments.measure
+        print("RESULT " + json.dumps(measure(model_name, Path(folder), float(threshold))))
         return
     from rich.progress import track
 
@@ -203,16 +203,16 @@ def main() -> None:
             thresholds[size] = threshold_for(sorted(folder.glob("*.jpg")))
             of = results.setdefault(size, {"maskbridge": [], "fiftyone": []})
             for turn in track(range(2 * arguments.rounds), description=size, transient=True):
-                who = ("maskbridge", "fiftyone")[turn % 2]
+                model_name = ("maskbridge", "fiftyone")[turn % 2]
                 command = [
                     sys.executable,
                     __file__,
                     "--measure",
-                    who,
+                    model_name,
                     str(folder),
                     repr(thresholds[size]),
                 ]
-                of[who].append(json.loads(result_of(command, environment)))
+                of[model_name].append(json.loads(result_of(command, environment)))
     text = f"{machine()}, {time.strftime('%Y-%m-%d')}, {arguments.rounds} rounds: median (lowest to highest).\n\n"
     text += report(results, thresholds)
     print(text)

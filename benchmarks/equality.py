@@ -28,20 +28,20 @@ NETWORKS = {
 
 
 def differences(model: MaskRCNN, image: Path) -> tuple[int, list[str]]:
-    """How many objects were found, and what differs."""
+    """How many objects were detected, and which values differ."""
     instances = model.predict(image)[0]
     with torch.no_grad():
         expected = model.network([as_float(read(image))])[0]
-    wrong = [
+    different = [
         name
         for name, value in (("boxes", instances.boxes), ("labels", instances.labels), ("scores", instances.scores))
         if not np.array_equal(value, expected[name].numpy())
     ]
-    if not wrong and any(
+    if not different and any(
         not np.array_equal(frame, mask[0].numpy() >= 0.5) for frame, mask in zip(instances.frames(), expected["masks"])
     ):
-        wrong.append("masks")
-    return len(instances), wrong
+        different.append("masks")
+    return len(instances), different
 
 
 def main() -> None:
@@ -55,10 +55,10 @@ def main() -> None:
     for name in arguments.builders:
         model, objects, equal = NETWORKS[name](), 0, 0
         for image in track(images, description=name, transient=True):
-            count, wrong = differences(model, image)
-            objects, equal = objects + count, equal + (not wrong)
-            if wrong:
-                print(f"{name}: {image.name}: {', '.join(wrong)} differ")
+            count, different = differences(model, image)
+            objects, equal = objects + count, equal + (not different)
+            if different:
+                print(f"{name}: {image.name}: {', '.join(different)} differ")
         print(f"{name}: {equal} of {len(images)} images equal, {objects} objects")
         failed |= equal < len(images)
     sys.exit(int(failed))

@@ -1,7 +1,7 @@
-"""The backend against Label Studio's own way, alternating in one run: tasks per second, run lengths, quick routes.
+"""The backend against Label Studio's example backends, alternating in one run: tasks per second, run lengths, quick routes.
 
 Label Studio's example backends answer one task at a time: fetch the image, run torchvision's model, paste full frames,
-encode each with ``label_studio_sdk.converter.brush``. Here the same network does the same images both ways.
+encode each with ``label_studio_sdk.converter.brush``. Here the same network predicts the same images both ways.
 
     uv run python benchmarks/label_studio.py
 """
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def images() -> list[Path]:
-    """coco-mini's, where it is at hand, else those that scikit-image ships."""
+    """The images of coco-mini if it exists, else those that scikit-image ships."""
     paths = sorted((ROOT.parent / "shared" / "coco-mini" / "images").glob("*.jpg"))[:40]
     if paths:
         return paths
@@ -73,10 +73,10 @@ def tasks_per_second(server: ImageServer, weights: str, count: int, rounds: int)
         for turn in range(rounds + 1):
             tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?turn={turn}"}} for n in range(count)]
             for name, answer in (("ours", partial(_post, f"{url}/predict")), ("theirs", theirs.predict)):
-                begin = time.perf_counter()
+                start = time.perf_counter()
                 assert len(answer(tasks)) == count
                 if turn:  # the first round warms up
-                    rates[name].append(count / (time.perf_counter() - begin))
+                    rates[name].append(count / (time.perf_counter() - start))
         ratios = [ours / other for ours, other in zip(rates["ours"], rates["theirs"])]
         ours, other = spread(rates["ours"], 2), spread(rates["theirs"], 2)
         print(f"tasks per second: ours {ours}, one by one {other}, ratio {spread(ratios, 2)}", flush=True)
@@ -93,18 +93,18 @@ def quick_routes(url: str, server: ImageServer) -> None:
     times: dict[str, list[float]] = {"/health": [], "/setup": []}
     while work.is_alive():
         for path, body in (("/health", None), ("/setup", {"project": "1", "schema": CONFIG})):
-            begin = time.perf_counter()
+            start = time.perf_counter()
             request = urllib.request.Request(url + path, data=None if body is None else json.dumps(body).encode())
             urllib.request.urlopen(request, timeout=10).read()
-            times[path].append(1000 * (time.perf_counter() - begin))
+            times[path].append(1000 * (time.perf_counter() - start))
         time.sleep(0.02)
     for path, milliseconds in times.items():
-        median, worst = statistics.median(milliseconds), max(milliseconds)
-        print(f"{path} while predictions run: median {median:.1f} ms, worst {worst:.1f} ms of {len(milliseconds)}")
+        median, maximum = statistics.median(milliseconds), max(milliseconds)
+        print(f"{path} while predictions run: median {median:.1f} ms, maximum {maximum:.1f} ms of {len(milliseconds)}")
 
 
 class OneByOne:
-    """Label Studio's own way, with torchvision's forward and the SDK's run lengths."""
+    """As Label Studio's example backends: torchvision's forward and the SDK's run lengths, one task at a time."""
 
     def __init__(self, weights: str) -> None:
         model = MaskRCNN(weights, progress=False)
@@ -129,7 +129,7 @@ class OneByOne:
 
 
 def encode_times(model: MaskRCNN) -> None:
-    """Each tag on one 1920 x 1080 mask that the model makes, against the SDK for run lengths."""
+    """Encodes one predicted mask of 1920 x 1080 with each tag; run lengths are compared with the SDK's."""
     frame = _person(model)
     instances = Instances(frame.shape, [[0, 0, 1920, 1080]], [1], ("_", "person"), [crop_of_frame(frame)], scores=[0.9])
     for kind in TAGS:
@@ -155,9 +155,9 @@ def _person(model: MaskRCNN) -> np.ndarray:
 def _median(run: Callable[[], Any], times: int = 15) -> float:
     seconds = []
     for _ in range(times):
-        begin = time.perf_counter()
+        start = time.perf_counter()
         run()
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 

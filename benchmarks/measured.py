@@ -1,4 +1,4 @@
-"""How benchmarks tell their figures, and of which machine they are."""
+"""Runs measurements in processes of their own, and formats their results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import psutil
 
 
 def result_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
-    """What a measurement in a process of its own printed after ``RESULT``; where it printed none, the benchmark ends."""
+    """What a command prints after ``RESULT``, run in a process of its own; exits if it prints none."""
     done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
     row = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if row is None:
@@ -23,7 +23,7 @@ def result_of(command: Sequence[str], environment: Mapping[str, str] | None = No
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Median, lowest and highest."""
+    """Formats the median, minimum and maximum."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 

@@ -1,4 +1,4 @@
-"""Whether training learns: eight images of coco-mini, seen until the network knows their masks.
+"""Whether training learns: overfits eight images of coco-mini.
 
     uv run python benchmarks/overfitting.py [--epochs 120]
 

@@ -1,4 +1,4 @@
-"""Networks with random values that find as many objects as one wants: for tests and benchmarks without a download."""
+"""Networks with random weights that detect as many objects as needed: for tests and benchmarks without a download."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from maskbridge.adapter import MaskRCNN
 
 LARGE = ((700,), (800,), (1000,), (1200,), (1400,))
-"""Anchor sizes for which the ResNet builders find boxes of a few hundredths of the image, as objects in images are."""
+"""Anchor sizes with which the ResNet builders detect boxes of a few hundredths of the image, as objects often are."""
 
 
 def seeded(
@@ -23,18 +23,18 @@ def seeded(
     frozen: bool = False,
     **arguments: object,
 ) -> MaskRCNN:
-    """A `MaskRCNN` with seeded random values.
+    """A `MaskRCNN` with seeded random weights.
 
-    The predictors' values are drawn again with ``spread`` as their deviation: with 0.0005 nothing is detected, with 0.02 a
-    image gives 100 detections with masks of mixed shapes. ``anchors`` are the proposals' sizes, if not torchvision's.
-    With ``frozen`` the trunk has frozen batch norms, as networks with pretrained weights have.
+    The predictors' weights are drawn again with ``spread`` as standard deviation: 0.0005 gives no detections; with 0.02
+    an image gives 100 detections with masks of mixed shapes. ``anchors`` are the anchor sizes, by default torchvision's.
+    With ``frozen`` the backbone has frozen batch norms, as networks with pretrained weights have.
     """
     torch.manual_seed(seed)
     model = MaskRCNN(None, builder=builder, progress=False, **arguments)  # type: ignore[arg-type]
-    if builder == "maskrcnn_mobilenet_v2_fpn":  # with random values its features all but vanish
+    if builder == "maskrcnn_mobilenet_v2_fpn":  # with random weights its features are close to 0
         trained = MaskRCNN("bundled").network.state_dict()
-        kept = {name: value for name, value in trained.items() if "_predictor" not in name}
-        model.network.load_state_dict(kept, strict=False)
+        without_predictors = {name: value for name, value in trained.items() if "_predictor" not in name}
+        model.network.load_state_dict(without_predictors, strict=False)
     values = torch.Generator().manual_seed(seed)
     heads = model.network.roi_heads
     with torch.no_grad():

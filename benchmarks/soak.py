@@ -1,10 +1,10 @@
-"""``segment_instances`` on many samples in a real App server: its memory, its answers meanwhile, the progress it sends.
+"""Soak test: ``segment_instances`` on many samples in a real App server; its memory, response times and messages.
 
     uv run python benchmarks/soak.py [--samples 2000]
 
-Executes the operator over HTTP as the App's page does, with the bundled weights on small images, and asks the server for
-its dataset every second meanwhile. Prints the server's memory along the run; exits with 1 if it grew by more than 5 %
-after the first hundred samples.
+Executes the operator over HTTP as the App's page does, with the bundled weights on small images, and requests a page of the
+server every second. Prints the server's memory along the run; exits with 1 if it grew by more than 5 % after the first
+hundred samples.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ def main() -> None:
     time.sleep(5)
     listening = (c.pid for c in psutil.net_connections("inet") if c.laddr.port == port and c.status == psutil.CONN_LISTEN)
     server = psutil.Process(next(listening))
-    answers: list[float] = []
-    over = threading.Event()
+    durations: list[float] = []
+    finished = threading.Event()
 
-    def ask() -> None:
-        while not over.wait(1):
+    def poll() -> None:
+        while not finished.wait(1):
             start = time.perf_counter()
             urllib.request.urlopen(f"http://localhost:{port}/plugins", timeout=60).read()
-            answers.append(time.perf_counter() - start)
+            durations.append(time.perf_counter() - start)
 
-    threading.Thread(target=ask, daemon=True).start()
+    threading.Thread(target=poll, daemon=True).start()
     body = {
         "operator_uri": URI,
         "dataset_name": dataset.name,
@@ -83,20 +83,20 @@ def main() -> None:
             if messages % max(count // 20, 1) == 0:
                 memory.append((messages, server.memory_info().rss / 2**20))
                 print(f"{messages} messages, {memory[-1][1]:.0f} MB", flush=True)
-    over.set()
+    finished.set()
     seconds = time.monotonic() - start
     dataset.reload()
     first = next(value for done, value in memory if done >= 100)
-    grown = 100 * (memory[-1][1] / first - 1)
+    growth = 100 * (memory[-1][1] / first - 1)
     print(
-        f"{dataset.count('found')} of {count} samples in {seconds:.0f} s, {messages} messages; memory {first:.0f} MB after "
-        f"the first hundred, {memory[-1][1]:.0f} MB at the end ({grown:+.1f} %); the server answered {len(answers)} times "
-        f"meanwhile, median {statistics.median(answers):.2f} s, at worst {max(answers):.2f} s"
+        f"{dataset.count('predicted')} of {count} samples in {seconds:.0f} s, {messages} messages; memory {first:.0f} MB "
+        f"after the first hundred, {memory[-1][1]:.0f} MB at the end ({growth:+.1f} %); the server answered "
+        f"{len(durations)} times meanwhile, median {statistics.median(durations):.2f} s, maximum {max(durations):.2f} s"
     )
     session.close()
     for image in scratch.glob("*.jpg"):  # the database is still in use
         image.unlink()
-    sys.exit(int(grown > 5))
+    sys.exit(int(growth > 5))
 
 
 if __name__ == "__main__":

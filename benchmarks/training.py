@@ -1,11 +1,11 @@
-"""maskbridge's training against torchvision's reference loop: images per second.
+"""maskbridge's training against torchvision's reference script: images per second.
 
     uv run python benchmarks/training.py [--rounds 3] [--device cuda] [--precisions 32 bf16] [--markdown FILE]
 
-The same network values, images in the same batches, and mirroring. The peer is the recipe that torchvision publishes
-(references/detection/train.py), written again: COCO polygons drawn by pycocotools, SGD with momentum, a linear warm-up.
+The same network weights, images in the same batches, and mirroring. torchvision's script is the one that it publishes
+(references/detection/train.py), reimplemented: COCO polygons drawn by pycocotools, SGD with momentum, a linear warm-up.
 Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds are printed. What counts
-is the time between the steps of an epoch: reading, forward, backward, optimiser.
+is the time between the steps of an epoch: reading, forward, backward, optimizer.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ BATCH = 2
 
 
 def start_model(builder: str, device: str) -> Any:
-    """The network that both train: seeded values, frozen batch norms, 80 classes."""
+    """The network that both train: seeded weights, frozen batch norms, 80 classes."""
     from maskbridge.adapter import MaskRCNN
     from seeded import seeded
 
     names = [category["name"] for category in json.loads((SHARED / "instances.json").read_text())["categories"]]
-    values = seeded(builder, spread=0.01, frozen=True, class_names=names).weights
-    return MaskRCNN(values, device=device, trainable_backbone_layers=3)
+    weights = seeded(builder, spread=0.01, frozen=True, class_names=names).weights
+    return MaskRCNN(weights, device=device, trainable_backbone_layers=3)
 
 
-def chosen_images(count: int) -> Any:
+def train_images(count: int) -> Any:
     """The first images of the train split that have labels to train on."""
     from dataclasses import replace
 
@@ -47,8 +47,8 @@ def chosen_images(count: int) -> Any:
     from maskbridge.adapter.datasets.labeled_dataset import usable
 
     labeled = read_coco(SHARED / "instances.json", split="train2017")
-    kept = usable(labeled, labeled.class_names)
-    with_labels = {image.name for image in kept if len(image)}
+    trainable = usable(labeled, labeled.class_names)
+    with_labels = {image.name for image in trainable if len(image)}
     return replace(labeled, images=tuple(p for p in labeled if p.name in with_labels)[:count], skipped=())
 
 
@@ -64,8 +64,8 @@ def ours(builder: str, device: str, precision: Any) -> Iterator[tuple[int, float
     """Epoch and time of each step of `maskbridge.adapter.train`."""
     from maskbridge.adapter.training.run import train
 
-    images, settings = chosen_images(BATCH * BUILDERS[builder]), settings_of(builder, precision)
-    seen: list[tuple[int, float]] = []
+    images, settings = train_images(BATCH * BUILDERS[builder]), settings_of(builder, precision)
+    times: list[tuple[int, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         train(
             start_model(builder, device),
@@ -73,13 +73,13 @@ def ours(builder: str, device: str, precision: Any) -> Iterator[tuple[int, float
             folder,
             settings,
             progress=False,
-            on_step=lambda step: seen.append((step.epoch, time.perf_counter())),
+            on_step=lambda step: times.append((step.epoch, time.perf_counter())),
         )
-    yield from seen
+    yield from times
 
 
 def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, float]]:
-    """Epoch and time of each step of torchvision's recipe."""
+    """Epoch and time of each step of torchvision's script."""
     import torch
     from pycocotools.coco import COCO
     from torch.utils.data import DataLoader
@@ -87,16 +87,16 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
     from maskbridge.adapter.training.data import EpochBatches
 
     network = start_model(builder, device).network.to(memory_format=torch.contiguous_format).train()
-    chosen = chosen_images(BATCH * BUILDERS[builder])
+    labeled_images = train_images(BATCH * BUILDERS[builder])
     coco = COCO(str(SHARED / "instances.json"))
     numbers = {image["file_name"]: number for number, image in coco.imgs.items()}
-    dataset = CocoImages(coco, [numbers[labeled.name] for labeled in chosen])
+    dataset = CocoImages(coco, [numbers[labeled.name] for labeled in labeled_images])
     torch.manual_seed(0)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-5, momentum=0.9, weight_decay=1e-4)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.001, total_iters=1000)
     for epoch in range(1, EPOCHS[builder] + 1):
-        batches = EpochBatches(chosen, settings_of(builder, precision), lambda epoch=epoch: epoch - 1)
+        batches = EpochBatches(labeled_images, settings_of(builder, precision), lambda epoch=epoch: epoch - 1)
         batches_of_indices = [[index for _, index in batch] for batch in batches]
         loader: Any = DataLoader(dataset, batch_sampler=batches_of_indices, collate_fn=lambda items: tuple(zip(*items)))
         for images, targets in loader:
@@ -110,12 +110,12 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
             total.backward()
             optimizer.step()
             warm_up.step()
-            {name: loss.item() for name, loss in losses.items()}  # what its metric logger reads
+            {name: loss.item() for name, loss in losses.items()}  # its metric logger reads them
             yield epoch, time.perf_counter()
 
 
 class CocoImages:
-    """COCO images and targets as torchvision's recipe makes them: polygons drawn when an image is read."""
+    """COCO images and targets as torchvision's script makes them: polygons drawn when an image is read."""
 
     def __init__(self, coco: Any, numbers: list[int]) -> None:
         self.coco, self.numbers = coco, numbers
@@ -144,15 +144,15 @@ class CocoImages:
         }
         steps = [v2.PILToTensor(), v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()]
         image, target = v2.Compose(steps)(image, target)
-        good = (target["boxes"][:, 2:] > target["boxes"][:, :2]).all(dim=1)
-        return image, {name: value[good] for name, value in target.items()}
+        valid = (target["boxes"][:, 2:] > target["boxes"][:, :2]).all(dim=1)
+        return image, {name: value[valid] for name, value in target.items()}
 
 
-def measure(who: str, builder: str, device: str, precision: str) -> float:
+def measure(model_name: str, builder: str, device: str, precision: str) -> float:
     """Images per second between the steps of an epoch, without the first two steps."""
-    run = ours if who == "maskbridge" else reference
-    seen = list(run(builder, device, precision))
-    seconds = [end - begin for (one, begin), (other, end) in pairwise(seen[1:]) if one == other]
+    run = ours if model_name == "maskbridge" else reference
+    times = list(run(builder, device, precision))
+    seconds = [end - start for (one, start), (other, end) in pairwise(times[1:]) if one == other]
     return BATCH * len(seconds) / sum(seconds)
 
 
@@ -165,22 +165,22 @@ def main() -> None:
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        who, builder, precision = arguments.measure
-        print(f"RESULT {measure(who, builder, arguments.device, precision)}")
+        name, builder, precision = arguments.measure
+        print(f"RESULT {measure(name, builder, arguments.device, precision)}")
         return
     from rich.progress import track
 
     lines = [
-        "| network | precision | maskbridge, images per second | torchvision's recipe | ratio |",
+        "| network | precision | maskbridge, images per second | torchvision's script | ratio |",
         "|---|---|---|---|---|",
     ]
     for builder in BUILDERS:
         for precision in arguments.precisions:
             speeds: dict[str, list[float]] = {"maskbridge": [], "torchvision": []}
             for turn in track(range(2 * arguments.rounds), description=f"{builder} {precision}", transient=True):
-                who = list(speeds)[turn % 2]
-                command = [sys.executable, __file__, "--device", arguments.device, "--measure", who, builder, precision]
-                speeds[who].append(float(result_of(command)))
+                name = list(speeds)[turn % 2]
+                command = [sys.executable, __file__, "--device", arguments.device, "--measure", name, builder, precision]
+                speeds[name].append(float(result_of(command)))
             ratios = [a / b for a, b in zip(*speeds.values())]
             cells = [spread(values, 3) for values in speeds.values()] + [spread(ratios, 2)]
             lines.append(f"| {builder} | {precision} | {' | '.join(cells)} |")

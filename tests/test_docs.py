@@ -44,6 +44,25 @@ def test_label_configs_of_the_documents_ask_for_something() -> None:
         assert image.tags
 
 
+def first_column(document: str, heading: str) -> list[str]:
+    """The first column of a document's table that begins with a heading, without backquotes."""
+    table = re.search(rf"^\| {heading} \|.*\n\|[-| ]+\n((?:\|.*\n)+)", (ROOT / "docs" / document).read_text(), flags=re.M)
+    assert table is not None
+    return [row.split("|")[1].strip(" `") for row in table.group(1).splitlines()]
+
+
+def test_the_tables_list_every_operator_and_every_tag() -> None:
+    import yaml
+
+    from maskbridge.labelstudio.tags import TAGS
+    from maskbridge.plugin.operators import OPERATORS
+
+    names = [operator(_builtin=False).config.name for operator in OPERATORS]
+    assert sorted(first_column("fiftyone.md", "operator")) == sorted(names)
+    assert sorted(yaml.safe_load((ROOT / "fiftyone.yml").read_text())["operators"]) == sorted(names)
+    assert sorted(first_column("label-studio.md", "tag")) == sorted(tag.kind for tag in TAGS)
+
+
 def test_all_settings_of_the_server_are_documented() -> None:
     from maskbridge.backend.settings import ServerSettings
 

@@ -1,1 +1,1 @@
-"""Images with their labels: what is trained on and measured against."""
+"""Labeled images, for training and evaluation."""

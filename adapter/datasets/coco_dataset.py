@@ -34,18 +34,18 @@ def read_coco(
         DataError: the file is not COCO's format, it names no image (of that split), or images are missing.
     """
     path = Path(path)
-    listing = _listing(path)
-    beside = path.parent / "images"
-    folder = Path(images) if images is not None else beside if beside.is_dir() else path.parent
+    contents = _read_annotation_file(path)
+    default = path.parent / "images"
+    folder = Path(images) if images is not None else default if default.is_dir() else path.parent
     try:
-        categories = {int(c["id"]): str(c["name"]) for c in sorted(listing["categories"], key=lambda c: int(c["id"]))}
-        records = [image for image in listing["images"] if split is None or image.get("split") == split]
+        categories = {int(c["id"]): str(c["name"]) for c in sorted(contents["categories"], key=lambda c: int(c["id"]))}
+        records = [image for image in contents["images"] if split is None or image.get("split") == split]
         annotations: dict[Any, list[Mapping[str, Any]]] = {image["id"]: [] for image in records}
-        for annotation in listing["annotations"]:
+        for annotation in contents["annotations"]:
             if (of_image := annotations.get(annotation["image_id"])) is not None:
                 of_image.append(annotation)
-        files = {image["id"]: _inside(folder, str(image["file_name"])) for image in records}
-        sizes = {image["id"]: _size(image) for image in records}
+        files = {image["id"]: _image_path(folder, str(image["file_name"])) for image in records}
+        sizes = {image["id"]: _image_size(image) for image in records}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
@@ -63,7 +63,7 @@ def read_coco(
         valid = []
         for annotation in annotations[number]:
             try:
-                valid.append(_checked(annotation, sizes[number], labels))
+                valid.append(_checked_annotation(annotation, sizes[number], labels))
             except AnnotationError as error:
                 skipped.append(SkippedLabel(file.name, str(annotation.get("id", "?")), str(error)))
         labeled_images.append(LabeledImage(file, file.name, sizes[number], names, tuple(valid)))
@@ -81,29 +81,29 @@ def write_coco(path: Path, labeled: LabeledDataset) -> None:
         for annotation in image.instances.to_coco(number):
             label = names.index(image.class_names[annotation["category_id"]])
             _, _, w, h = annotation["bbox"]
-            others = {"id": len(annotations) + 1, "category_id": label, "iscrowd": annotation.get("iscrowd", 0)}
-            annotations.append(annotation | others | {"area": annotation.get("area", w * h)})
+            new = {"id": len(annotations) + 1, "category_id": label, "iscrowd": annotation.get("iscrowd", 0)}
+            annotations.append(annotation | new | {"area": annotation.get("area", w * h)})
     categories = [{"id": label, "name": name} for label, name in enumerate(names) if label]
     text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
     with atomic_write(path) as file:
         file.write_text(text, encoding="utf-8")
 
 
-def _listing(path: Path) -> Mapping[str, Any]:
-    listing = read_json(path)
-    if not isinstance(listing, dict) or not {"images", "annotations", "categories"} <= listing.keys():
+def _read_annotation_file(path: Path) -> Mapping[str, Any]:
+    contents = read_json(path)
+    if not isinstance(contents, dict) or not {"images", "annotations", "categories"} <= contents.keys():
         raise DataError(f"{path}: is not COCO's format (images, annotations and categories)")
-    return listing
+    return contents
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """An image's path; a file may not name one outside of the folder."""
+def _image_path(folder: Path, name: str) -> Path:
+    """An image's path; the annotation file may not name one outside of the folder."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or not name:
         raise DataError(f"the image {name!r} is not below the folder of the images")
     return folder / name
 
 
-def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+def _image_size(image: Mapping[str, Any]) -> tuple[int, int]:
     """An image's (H, W) in the file."""
     height, width = int(image["height"]), int(image["width"])
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
@@ -111,8 +111,10 @@ def _size(image: Mapping[str, Any]) -> tuple[int, int]:
     return height, width
 
 
-def _checked(annotation: Mapping[str, Any], size: tuple[int, int], labels: Mapping[int, int]) -> Mapping[str, Any]:
-    """An annotation as `LabeledImage` keeps it: a label for its category, its mask as an RLE. Nothing is drawn for it.
+def _checked_annotation(
+    annotation: Mapping[str, Any], size: tuple[int, int], labels: Mapping[int, int]
+) -> Mapping[str, Any]:
+    """An annotation as `LabeledImage` stores it: a label for its category, its mask as an RLE. The mask is not decoded.
 
     Raises:
         AnnotationError: it is invalid.
@@ -124,10 +126,10 @@ def _checked(annotation: Mapping[str, Any], size: tuple[int, int], labels: Mappi
     box = annotation.get("bbox")
     if box is None and mask is not None:
         box = coco_mask.toBbox(mask).tolist()
-    kept = {name: value for name, value in annotation.items() if name not in _REPLACED}
-    if not isinstance(kept.get("area", 0), (int, float)):
-        del kept["area"]
-    return kept | {"category_id": labels[category], "bbox": box_of(box)} | ({"segmentation": mask} if mask else {})
+    fields = {name: value for name, value in annotation.items() if name not in _REPLACED}
+    if not isinstance(fields.get("area", 0), (int, float)):
+        del fields["area"]
+    return fields | {"category_id": labels[category], "bbox": box_of(box)} | ({"segmentation": mask} if mask else {})
 
 
 _REPLACED = {"image_id", "category_id", "bbox", "segmentation", "score"}

@@ -1,4 +1,4 @@
-"""Images with the labels that people gave them: what is trained on and measured against."""
+"""Images with labels from annotators, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from maskbridge.adapter.instances import BACKGROUND, Instances
 
 
 class DataError(MaskbridgeError, ValueError):
-    """Labeled images cannot be used: there are none, or an image is not where it should be."""
+    """Labeled images cannot be used: there are none, or an image file is missing."""
 
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """An image and its objects. Masks are kept as run lengths, so that a hundred thousand images fit into memory.
+    """An image and its objects. Masks are stored as RLE, so that a hundred thousand images fit into memory.
 
     Attributes:
         image: what `maskbridge.adapter.images.read` takes; mostly a path.
-        name: what people know it by: the file's name, a task's number.
+        name: for display and messages: the file's name, a task's number.
         size: (H, W) that the labels are for.
         class_names: of the labels, the background first.
 
@@ -46,12 +46,12 @@ class LabeledImage:
 
     @classmethod
     def of(cls, image: ImageInput, instances: Instances, name: str | None = None) -> LabeledImage:
-        """Keeps instances with their image; the name is by default that of the image's file."""
-        known = Path(image).name if isinstance(image, (str, Path)) else "image"
+        """Creates a labeled image from instances; the name is by default that of the image's file."""
+        default_name = Path(image).name if isinstance(image, (str, Path)) else "image"
         finite = np.isfinite(instances.boxes).all(axis=1, keepdims=True)
-        boxes = np.where(finite, instances.boxes, np.float32(0))  # what is no box has no area
+        boxes = np.where(finite, instances.boxes, np.float32(0))  # a box that is not finite gets no area
         annotations = tuple(replace(instances, boxes=boxes).to_coco())
-        return cls(image, known if name is None else name, instances.size, instances.class_names, annotations)
+        return cls(image, default_name if name is None else name, instances.size, instances.class_names, annotations)
 
     @property
     def instances(self) -> Instances:
@@ -101,21 +101,21 @@ class LabeledDataset(Sequence[LabeledImage]):
         return sum(map(len, self.images))
 
     def reasons(self) -> dict[str, int]:
-        """How many labels were skipped for each reason, most first."""
+        """How many labels were skipped for each reason, most frequent first."""
         return dict(Counter(label.reason for label in self.skipped).most_common())
 
     def fingerprint(self) -> str:
         """A short stable hash of the images' names and labels, whatever their order."""
-        rows = [
-            json.dumps([image.name, image.size, image.class_names, _essence(image)], sort_keys=True)
+        hashed = [
+            json.dumps([image.name, image.size, image.class_names, _hashed_fields(image)], sort_keys=True)
             for image in self.images
         ]
-        return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join(sorted(hashed)).encode()).hexdigest()[:16]
 
     def split(self, fraction: float) -> tuple[LabeledDataset, LabeledDataset]:
         """Two parts, the second with about this fraction of the images.
 
-        An image's name decides: what was measured with is not trained on later, when more images are labeled.
+        The split depends on an image's name alone: when more images are labeled later, no image changes its part.
         """
         second = [_hash_fraction(image.name) < fraction for image in self.images]
         parts = [
@@ -128,7 +128,7 @@ def read_json(path: Path) -> Any:
     """A JSON file of labels.
 
     Raises:
-        DataError: it cannot be read, or is not JSON.
+        DataError: the file cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -139,7 +139,7 @@ def read_json(path: Path) -> Any:
 
 
 def class_list(names: Sequence[str]) -> tuple[str, ...]:
-    """Class names as a network has them: the background first, each once.
+    """Class names in a network's order: the background first, each once.
 
     Raises:
         DataError: there is none besides the background, one is empty, or one appears twice.
@@ -151,7 +151,9 @@ def class_list(names: Sequence[str]) -> tuple[str, ...]:
         raise DataError("the class list is empty: name at least one class to look for")
     for name, count in Counter(classes).items():
         if not isinstance(name, str) or not name.strip() or count > 1:
-            raise DataError(f"the class list has {name!r} {count} times: names are texts that are not empty, each once")
+            raise DataError(
+                f"the class list has {name!r} {count} times: each name is a string that is not empty, and appears once"
+            )
     return (BACKGROUND, *classes)
 
 
@@ -160,7 +162,7 @@ def usable(labeled: LabeledDataset, class_names: Sequence[str]) -> LabeledDatase
 
     Labels become indices into ``class_names``, boxes are clipped to the image. Labels without a mask, with an empty one or
     one of a single pixel, crowds, boxes outside of the image, and classes that are not in the list are skipped, each
-    with its reason; their images stay, as negatives if nothing is left in them.
+    with its reason; their images stay, as negatives if no label remains.
 
     Raises:
         DataError: the class list is empty, or no label can be used.
@@ -169,15 +171,15 @@ def usable(labeled: LabeledDataset, class_names: Sequence[str]) -> LabeledDatase
     labels_of = {name: label for label, name in enumerate(names)}
     images, skipped = [], list(labeled.skipped)
     for image in labeled:
-        kept = []
+        usable_labels = []
         for annotation in image.annotations:
             name = image.class_names[annotation["category_id"]]
             box = clip_box(annotation["bbox"], image.size)
-            if (problem := _problem(annotation, name, box, names)) is None:
-                kept.append({**annotation, "category_id": labels_of[name], "bbox": box})
+            if (reason := _skip_reason(annotation, name, box, names)) is None:
+                usable_labels.append({**annotation, "category_id": labels_of[name], "bbox": box})
             else:
-                skipped.append(SkippedLabel(image.name, name, problem))
-        images.append(replace(image, class_names=names, annotations=tuple(kept)))
+                skipped.append(SkippedLabel(image.name, name, reason))
+        images.append(replace(image, class_names=names, annotations=tuple(usable_labels)))
     result = LabeledDataset(tuple(images), names, tuple(skipped))
     if not result.objects:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in result.reasons().items())
@@ -190,7 +192,9 @@ def is_crowd(attributes: Mapping[str, Any] | None) -> bool:
     return bool((attributes or {}).get("iscrowd"))
 
 
-def _problem(annotation: Mapping[str, Any], name: str, box: Sequence[float], class_names: tuple[str, ...]) -> str | None:
+def _skip_reason(
+    annotation: Mapping[str, Any], name: str, box: Sequence[float], class_names: tuple[str, ...]
+) -> str | None:
     """Why a label cannot be trained on, None if it can."""
     if name not in class_names[1:]:
         return f"class {name!r} is not in the class list"
@@ -207,7 +211,7 @@ def _problem(annotation: Mapping[str, Any], name: str, box: Sequence[float], cla
 
 
 def has_area(box: Sequence[float]) -> bool:
-    """Whether a COCO box (x, y, width, height) has one in float32, in which it is trained on."""
+    """Whether a COCO box (x, y, width, height) has an area in float32, the dtype that it is trained with."""
     x, y, width, height = box
     x1, y1, x2, y2 = np.asarray([x, y, x + width, y + height], dtype=np.float32)
     return bool(x1 < x2 and y1 < y2)
@@ -221,13 +225,13 @@ def clip_box(box: Sequence[float], size: tuple[int, int]) -> list[float]:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def _essence(image: LabeledImage) -> list[Any]:
-    kept = ("category_id", "bbox", "segmentation")
-    return [{name: annotation.get(name) for name in kept} for annotation in image.annotations]
+def _hashed_fields(image: LabeledImage) -> list[Any]:
+    fields = ("category_id", "bbox", "segmentation")
+    return [{name: annotation.get(name) for name in fields} for annotation in image.annotations]
 
 
 def _hash_fraction(name: str) -> float:
-    """A number from 0 to 1 that follows from a name."""
+    """A number from 0 to 1 computed from a name's hash."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
 
 
@@ -239,7 +243,7 @@ def labeled_images(images: Iterable[tuple[ImageInput, Instances]]) -> LabeledDat
         >>> labeled_images([("a.jpg", cat)]).class_names
         ('__background__', 'cat')
     """
-    kept = tuple(LabeledImage.of(image, instances) for image, instances in images)
-    names = dict.fromkeys(name for image in kept for name in image.class_names)
+    labeled = tuple(LabeledImage.of(image, instances) for image, instances in images)
+    names = dict.fromkeys(name for image in labeled for name in image.class_names)
     names.pop(BACKGROUND, None)
-    return LabeledDataset(kept, (BACKGROUND, *names))
+    return LabeledDataset(labeled, (BACKGROUND, *names))

@@ -1,4 +1,4 @@
-"""A model's predictions, or anybody's, measured against labels."""
+"""The predictions of a model, or of any other source, measured against labels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Evaluation:
         class_names: the classes that were measured, without the background.
         not_measured: classes of the labels that were not.
         scores: for ``boxes``, and for ``masks`` where labels have any.
-        images: names of the images.
+        images: the images' names.
         objects: labels that were measured, without crowds.
-        predictions: for each image.
+        predictions: each image's predictions.
     """
 
     class_names: tuple[str, ...]
@@ -34,7 +34,7 @@ class Evaluation:
 
     @property
     def main(self) -> Scores:
-        """Of masks where there are any, else of boxes."""
+        """The scores of masks where labels have any, else of boxes."""
         return self.scores.get("masks", self.scores["boxes"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,21 +75,21 @@ def evaluate(
         DataError: there is nothing to measure.
         ImageError: an image cannot be read.
     """
-    known = [name for name in images.class_names if name in model.class_names]
-    return measure(images, _predictions(model, images), known if class_names is None else class_names)
+    common = [name for name in images.class_names if name in model.class_names]
+    return measure(images, _predictions(model, images), common if class_names is None else class_names)
 
 
 def measure(
     images: LabeledDataset, predictions: Iterable[Instances], class_names: Sequence[str]
 ) -> Generator[int, None, Evaluation]:
-    """Like `evaluate`, for predictions that are there already: for each image its instances with scores."""
+    """Like `evaluate`, for existing predictions: each image's instances with scores."""
     names = tuple(name for name in class_names if name != BACKGROUND)
-    evaluator, kept, masks = Evaluator(names), [], 0
-    with_labels = {name for image in images for name in image.instances.names}
-    if not with_labels & set(names):
+    evaluator, predicted, masks = Evaluator(names), [], 0
+    label_names = {name for image in images for name in image.instances.names}
+    if not label_names & set(names):
         raise DataError(
             f"nothing to measure: no label is of the classes {', '.join(names) or '(none)'}; "
-            f"the labels are {', '.join(sorted(with_labels)[:12]) or '(none)'}"
+            f"the labels are {', '.join(sorted(label_names)[:12]) or '(none)'}"
         )
     for done, (image, instances) in enumerate(zip(images, predictions), start=1):
         truth = image.instances
@@ -99,18 +99,18 @@ def measure(
                 f"{truth.size[1]} x {truth.size[0]}"
             )
         evaluator.add(truth, instances)
-        kept.append(LabeledImage.of(image.image, instances, image.name))
+        predicted.append(LabeledImage.of(image.image, instances, image.name))
         masks += sum(mask is not None for mask in truth.masks)
         yield done
     kinds: list[Kind] = ["boxes", "masks"] if masks else ["boxes"]
     scores = {kind: evaluator.scores(kind) for kind in kinds}
     return Evaluation(
         class_names=names,
-        not_measured=tuple(sorted(with_labels - set(names))),
+        not_measured=tuple(sorted(label_names - set(names))),
         scores=scores,
         images=tuple(image.name for image in images),
         objects=int(sum(counts["objects"] for counts in scores["boxes"].per_class.values())),
-        predictions=tuple(kept),
+        predictions=tuple(predicted),
     )
 
 

@@ -30,7 +30,7 @@ def write_report(
     Args:
         evaluation: of these images.
         images: the labels.
-        out: the folder; made if need be.
+        out: the folder; created if needed.
         worst: how many images are drawn.
         confidence_threshold: predictions with a lower score are not drawn.
     """
@@ -42,7 +42,7 @@ def write_report(
         old.unlink()
     for rank, index in enumerate(evaluation.worst(worst), start=1):
         matches = evaluation.main.matches[index]
-        counts = "{true_positives} matched, {false_negatives} missed, {false_positives} wrong".format(**matches)
+        counts = "{true_positives} TP, {false_negatives} FN, {false_positives} FP".format(**matches)
         picture = _side_by_side(
             images[index], evaluation.predictions[index], evaluation.class_names, confidence_threshold, counts
         )
@@ -51,7 +51,7 @@ def write_report(
 
 
 def draw_precision_recall(evaluation: Evaluation, path: Path) -> None:
-    """Draws precision against recall at IoU 0.50, the mean of all classes and the classes with the most objects."""
+    """Draws precision against recall at IoU 0.50, the mean of all classes, and the classes with most objects."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(evaluation.scores), 4.4), dpi=110, layout="constrained")
@@ -59,8 +59,8 @@ def draw_precision_recall(evaluation: Evaluation, path: Path) -> None:
     for axis, (kind, scores) in zip(
         figure.subplots(1, len(evaluation.scores), squeeze=False)[0], evaluation.scores.items()
     ):
-        most = sorted(scores.curves, key=lambda name: -scores.per_class[name]["objects"])[:MOST_CURVES]
-        for name in most:
+        names = sorted(scores.curves, key=lambda name: -scores.per_class[name]["objects"])[:MOST_CURVES]
+        for name in names:
             axis.plot(recall, scores.curves[name], linewidth=1.2, label=f"{name} {scores.per_class[name]['AP50']:.2f}")
         if len(scores.curves) > 1:
             mean = np.mean([curve.clip(0) for curve in scores.curves.values()], axis=0)
@@ -74,15 +74,15 @@ def draw_precision_recall(evaluation: Evaluation, path: Path) -> None:
 def _side_by_side(
     labels: LabeledImage, predicted: LabeledImage, class_names: tuple[str, ...], confidence_threshold: float, counts: str
 ) -> Image.Image:
-    """Labels and predictions of an image next to each other, with a line that counts the mistakes."""
+    """Labels and predictions of an image next to each other, with their counts of matches above the predictions."""
     image = read(labels.image)
     truth, instances = labels.instances, predicted.instances
     truth = truth[[name in class_names for name in truth.names]] if len(truth) else truth
     if instances.scores is not None and len(instances):
-        wanted = [
+        requested = [
             name in class_names and score >= confidence_threshold for name, score in zip(instances.names, instances.scores)
         ]
-        instances = instances[wanted]
+        instances = instances[requested]
     pictures = [draw(image, part) for part in (truth, instances)]
     for picture in pictures:
         picture.thumbnail((_WIDEST, _WIDEST))

@@ -53,7 +53,7 @@ class Scores:
 
 
 class Evaluator:
-    """Collects images with their labels and predictions; `scores` measures. Masks are kept as run lengths.
+    """Collects images with their labels and predictions; `scores` measures. Masks are stored as RLE.
 
     Args:
         class_names: the classes to measure, with or without the background. Other labels and detections do not count.
@@ -81,29 +81,29 @@ class Evaluator:
         return len(self._images)
 
     def add(self, truth: Instances, predictions: Instances) -> None:
-        """An image: its labels (crowds marked by the attribute ``iscrowd``) and its predictions (with scores)."""
+        """Adds an image: its labels (crowds marked by the attribute ``iscrowd``) and its predictions (with scores)."""
         number = len(self._images) + 1
         self._images.append({"id": number, "height": truth.size[0], "width": truth.size[1]})
         crowds = [is_crowd(a) for a in truth.attributes] if truth.attributes else [False] * len(truth)
         for annotation, name, crowd in zip(truth.to_coco(number), truth.names, crowds):
             if name in self.class_names:
                 _, _, width, height = annotation["bbox"]
-                area = annotation.get("area", self._area(annotation, width * height))
-                others = {
+                area = annotation.get("area", self._mask_area(annotation, width * height))
+                fields = {
                     "id": len(self._truth) + 1,
-                    "category_id": self._number(name),
+                    "category_id": self._category_id(name),
                     "iscrowd": int(crowd),
                     "area": area,
                 }
-                self._truth.append(annotation | others)
+                self._truth.append(annotation | fields)
         for result, name in zip(predictions.to_coco(number), predictions.names):
             if name in self.class_names:
                 self._predictions.append(
-                    {k: v for k, v in result.items() if k in _RESULT} | {"category_id": self._number(name)}
+                    {k: v for k, v in result.items() if k in _RESULT} | {"category_id": self._category_id(name)}
                 )
 
     def scores(self, kind: Kind) -> Scores:
-        """Measures all images so far. Masks are measured among objects that have one.
+        """Measures all images added so far. Masks are measured among objects that have one.
 
         Masks are small, medium or large by their own area, as COCO's server does. pycocotools' ``loadRes`` takes the
         box's where a result has both.
@@ -133,8 +133,8 @@ class Evaluator:
     def _coco(self, annotations: Iterable[Mapping[str, Any]], kind: Kind) -> COCO:
         coco = COCO()
         categories = [{"id": number, "name": name} for number, name in enumerate(self.class_names, start=1)]
-        kept = [dict(a) for a in annotations if kind == "boxes" or "segmentation" in a]
-        coco.dataset = {"images": self._images, "annotations": kept, "categories": categories}
+        rows = [dict(a) for a in annotations if kind == "boxes" or "segmentation" in a]
+        coco.dataset = {"images": self._images, "annotations": rows, "categories": categories}
         coco.createIndex()
         return coco
 
@@ -155,26 +155,26 @@ class Evaluator:
 
     def _matches(self, evaluation: COCOeval) -> list[dict[str, int]]:
         counts = [{"true_positives": 0, "false_negatives": 0, "false_positives": 0} for _ in self._images]
-        whole = list(evaluation.params.areaRng[0])
+        all_areas = list(evaluation.params.areaRng[0])
         for image in evaluation.evalImgs:
-            if image is None or list(image["aRng"]) != whole:
+            if image is None or list(image["aRng"]) != all_areas:
                 continue
             count = counts[image["image_id"] - 1]
-            real = ~np.asarray(image["gtIgnore"], dtype=bool)
+            counted = ~np.asarray(image["gtIgnore"], dtype=bool)
             confident = np.asarray(image["dtScores"]) >= self.confidence_threshold
             matched = np.asarray(image["dtMatches"])[0] > 0
             ignored = np.asarray(image["dtIgnore"], dtype=bool)[0]
             hit = set(np.asarray(image["dtMatches"])[0][confident & matched & ~ignored].astype(int).tolist())
             count["true_positives"] += len(hit)
-            count["false_negatives"] += int(real.sum()) - len(hit)
+            count["false_negatives"] += int(counted.sum()) - len(hit)
             count["false_positives"] += int((confident & ~matched & ~ignored).sum())
         return counts
 
-    def _number(self, name: str) -> int:
+    def _category_id(self, name: str) -> int:
         return self.class_names.index(name) + 1
 
     @staticmethod
-    def _area(annotation: Mapping[str, Any], of_box: float) -> float:
+    def _mask_area(annotation: Mapping[str, Any], of_box: float) -> float:
         from pycocotools import mask as coco_mask
 
         return float(coco_mask.area(annotation["segmentation"])) if "segmentation" in annotation else of_box
@@ -184,5 +184,5 @@ _RESULT = ("image_id", "category_id", "bbox", "score", "segmentation")
 
 
 def _mean(precision: np.ndarray) -> float:
-    known = precision[precision > -1]
-    return float(known.mean()) if known.size else -1.0
+    valid = precision[precision > -1]
+    return float(valid.mean()) if valid.size else -1.0

@@ -1,4 +1,4 @@
-"""A network as an ONNX file of a fixed input, checked against PyTorch before it is declared good."""
+"""A network as an ONNX file of a fixed input size, checked against PyTorch before it is saved."""
 
 from __future__ import annotations
 
@@ -28,18 +28,26 @@ BOX_TOLERANCE = 1e-2
 """Pixels of the input."""
 SCORE_TOLERANCE = 1e-4
 MASK_TOLERANCE = 1e-3
-"""Part of a mask's pixels."""
+"""Fraction of a mask's pixels."""
 _OUTPUTS = ("boxes", "labels", "scores", "masks")
 _OPSET = 17
 
 
 class ExportError(MaskbridgeError):
-    """The file does not do what the network does, or cannot be made."""
+    """The ONNX file's results differ from the network's, or it cannot be created."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """How far ONNX Runtime's results are from PyTorch's, at most: boxes in pixels of the input, scores, parts of masks."""
+    """The largest differences between ONNX Runtime's and PyTorch's results.
+
+    Attributes:
+        images: how many were compared.
+        objects: how many were compared.
+        boxes: in pixels of the input.
+        scores: of the confidence scores.
+        masks: as a fraction of a mask's pixels.
+    """
 
     images: int
     objects: int
@@ -48,13 +56,13 @@ class Check:
     masks: float
 
     @property
-    def good(self) -> bool:
-        """Whether all are within the tolerances."""
+    def passed(self) -> bool:
+        """Whether all differences are within the tolerances."""
         return self.boxes <= BOX_TOLERANCE and self.scores <= SCORE_TOLERANCE and self.masks <= MASK_TOLERANCE
 
 
 class _Fixed(nn.Module):
-    """A network for images of one size, without torchvision's resizing and pasting: 28 x 28 masks come out."""
+    """A network for images of one size, without torchvision's resizing and pasting: it returns 28 x 28 masks."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -85,20 +93,21 @@ def export(
 ) -> Check:
     """Writes an ONNX file for inputs of one size, and checks it on images with ONNX Runtime first.
 
-    The graph takes ``images``, float32 [batch_size, 3, h, w] in 0..1 (it normalizes them itself), and gives for each image
-    ``boxes`` [N, 4] in pixels of the input, ``labels``, ``scores`` and ``masks`` [N, 1, 28, 28]; images after the first
-    have their number in the outputs' names. Class names and limits are in its metadata; `OnnxMaskRCNN` reads them.
+    The graph takes ``images``, float32 [batch_size, 3, h, w] in 0..1 (it normalizes them itself), and returns for each
+    image ``boxes`` [N, 4] in pixels of the input, ``labels``, ``scores`` and ``masks`` [N, 1, 28, 28]; outputs of images
+    after the first have the image's number in their names. Class names and limits are in the metadata, which
+    `OnnxMaskRCNN` reads.
 
     Args:
         model: what to export.
         path: ends in ``.onnx``; the file exists only if the check passed.
-        input_size: (h, w), multiples of 32; by default what an image of 4:3 is resized to.
+        input_size: (h, w), multiples of 32; by default the size that an image of 4:3 is resized to.
         batch_size: images in an input.
-        images: what to check with, besides an image of a person that comes along.
+        images: more images to check with, besides the bundled image of a person.
 
     Raises:
-        SettingsError: the size or the path is wrong.
-        ExportError: the network cannot be exported, no object is detected to check with, or results differ.
+        SettingsError: the size or the path is invalid.
+        ExportError: the network cannot be exported, no object is detected to check with, or the results differ.
 
     Source: https://docs.pytorch.org/vision/stable/models.html, "ONNX export" of the detection models.
     """
@@ -118,8 +127,8 @@ def export(
         _describe(temporary, model, (height, width), batch_size)
         check = compare(model, fixed, temporary, [CHECK_IMAGE, *images], (height, width), batch_size)
         if not check.objects:
-            raise ExportError("no object was detected in the images to check with: give some with objects of its classes")
-        if not check.good:
+            raise ExportError("no object was detected in the images to check with: pass images with objects of its classes")
+        if not check.passed:
             raise ExportError(
                 f"ONNX Runtime's results differ from PyTorch's: boxes by {check.boxes:.3g} px, scores by "
                 f"{check.scores:.3g}, masks by {check.masks:.3%} of their pixels; nothing was written"
@@ -163,9 +172,9 @@ def _differences(
         return float("inf"), float("inf"), float("inf")
     if not len(boxes):
         return 0.0, 0.0, 0.0
-    alike = (labels[:, None] == others[1][None]).float()
+    same_label = (labels[:, None] == others[1][None]).float()
     # Equal boxes are distinguished by their scores.
-    near = box_iou(boxes, others[0]) * alike - (scores[:, None] - others[2][None]).abs()
+    near = box_iou(boxes, others[0]) * same_label - (scores[:, None] - others[2][None]).abs()
     match = near.argmax(dim=1)
     if len(set(match.tolist())) < len(match):
         return float("inf"), float("inf"), float("inf")
@@ -204,7 +213,7 @@ def _describe(path: Path, model: MaskRCNN, input_size: tuple[int, int], batch_si
 
     graph = onnx.load(str(path))
     heads = model.network.roi_heads
-    known = {
+    metadata = {
         "format": FORMAT,
         "class_names": model.class_names,
         "height": input_size[0],
@@ -217,7 +226,7 @@ def _describe(path: Path, model: MaskRCNN, input_size: tuple[int, int], batch_si
         "max_detections": heads.detections_per_img,
         "preprocessing": "RGB in 0..1, scaled bilinearly to fit, top left, padded with 0",
     }
-    onnx.helper.set_model_props(graph, {"maskbridge": json.dumps(known)})
+    onnx.helper.set_model_props(graph, {"maskbridge": json.dumps(metadata)})
     onnx.save(graph, str(path))
 
 

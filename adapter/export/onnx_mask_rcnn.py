@@ -1,4 +1,4 @@
-"""The network without torch: a file of `maskbridge.adapter.export.onnx_export`, run by ONNX Runtime."""
+"""The network without PyTorch: a file of `maskbridge.adapter.export.onnx_export`, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class OnnxMaskRCNN:
     Args:
         path: a file that ``maskbridge export`` wrote.
         providers: ONNX Runtime's execution providers; by default the CPU's.
-        threads: for one image; by default all cores.
+        threads: CPU threads for one batch; by default all cores.
 
     Raises:
         WeightsError: the file cannot be read, or is not one of ``maskbridge export``.
@@ -62,21 +62,22 @@ class OnnxMaskRCNN:
             self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
                 Path(path), options, providers=list(providers)
             )
-            metadata = self._session.get_modelmeta().custom_metadata_map
-            known = json.loads(metadata["maskbridge"])
-            if known["format"] != FORMAT:
-                raise WeightsError(f"{path}: written by a newer maskbridge (format {known['format']})")
+            properties = self._session.get_modelmeta().custom_metadata_map
+            metadata = json.loads(properties["maskbridge"])
+            if metadata["format"] != FORMAT:
+                raise WeightsError(f"{path}: written by a newer maskbridge (format {metadata['format']})")
         except KeyError:
             raise WeightsError(f"{path}: was not written by maskbridge export: its metadata is missing") from None
         except WeightsError:
             raise
         except Exception as error:  # ONNX Runtime's own errors share no public base
             raise WeightsError(f"{path}: cannot be read as an ONNX file ({str(error).splitlines()[0]})") from None
-        self.class_names: tuple[str, ...] = tuple(known["class_names"])
-        self.input_size: tuple[int, int] = (int(known["height"]), int(known["width"]))
-        self.batch_size = int(known["batch_size"])
-        self.fingerprint: str = known["fingerprint"]
-        self._score_threshold, self._most = float(known["score_threshold"]), int(known["max_detections"])
+        self.class_names: tuple[str, ...] = tuple(metadata["class_names"])
+        self.input_size: tuple[int, int] = (int(metadata["height"]), int(metadata["width"]))
+        self.batch_size = int(metadata["batch_size"])
+        self.fingerprint: str = metadata["fingerprint"]
+        self._score_threshold = float(metadata["score_threshold"])
+        self._max_detections = int(metadata["max_detections"])
 
     def settings(
         self,
@@ -86,20 +87,22 @@ class OnnxMaskRCNN:
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
     ) -> Settings:
-        """Checks what a request chooses; see `MaskRCNN.settings`.
+        """Checks the settings of a request; see `MaskRCNN.settings`.
 
         Raises:
-            SettingsError: a value is wrong, or asks for more than the file holds (a lower threshold or more objects).
+            SettingsError: a value is invalid, or exceeds the file's limits (a lower threshold or more objects).
         """
         threshold = self._score_threshold if confidence_threshold is None else confidence_threshold
-        most = self._most if max_detections is None else max_detections
-        settings = checked_settings(self.class_names, threshold, mask_threshold, classes, most)
+        limit = self._max_detections if max_detections is None else max_detections
+        settings = checked_settings(self.class_names, threshold, mask_threshold, classes, limit)
         if settings.confidence_threshold < self._score_threshold:
             raise SettingsError(
                 f"this file was exported with a confidence_threshold of {self._score_threshold}, not {threshold}"
             )
-        if settings.max_detections > self._most:
-            raise SettingsError(f"this file was exported with at most {self._most} detections in an image, not {most}")
+        if settings.max_detections > self._max_detections:
+            raise SettingsError(
+                f"this file was exported with at most {self._max_detections} detections in an image, not {limit}"
+            )
         return settings
 
     def predict(
@@ -111,10 +114,10 @@ class OnnxMaskRCNN:
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
     ) -> list[Instances]:
-        """Finds the objects in images; arguments, results and errors are those of `MaskRCNN.predict`.
+        """Detects the objects in images; arguments, results and errors are those of `MaskRCNN.predict`.
 
         Classes and thresholds choose among the detections in the file's limits: with ``classes``, unlike in `MaskRCNN`,
-        objects of other classes count among the at most 100.
+        objects of other classes count towards the file's maximum.
         """
         settings = self.settings(
             confidence_threshold=confidence_threshold,
@@ -127,11 +130,11 @@ class OnnxMaskRCNN:
     def predict_each(
         self, images: Iterable[ImageInput], *, settings: Settings | None = None
     ) -> Iterator[Instances | ImageError]:
-        """Like `predict`: read as they are needed, in order, with an `ImageError` for each invalid one."""
+        """Like `predict`, one image after another: images are read when needed, an invalid one yields its `ImageError`."""
         settings = self.settings() if settings is None else settings
         for chunk in read_each(images, self.batch_size):
-            good = [image for image in chunk if not isinstance(image, ImageError)]
-            instances = iter(self._run(good, settings) if good else [])
+            valid = [image for image in chunk if not isinstance(image, ImageError)]
+            instances = iter(self._run(valid, settings) if valid else [])
             yield from (image if isinstance(image, ImageError) else next(instances) for image in chunk)
 
     def _run(self, images: Sequence[torch.Tensor], settings: Settings) -> list[Instances]:

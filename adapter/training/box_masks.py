@@ -13,24 +13,24 @@ from maskbridge.adapter.training.data import read_labeled
 
 
 def with_masks(images: LabeledDataset, model: MaskRCNN) -> Generator[int, None, LabeledDataset]:
-    """Gives labels without a mask the one that a model makes for their box (`MaskRCNN.segment_boxes`).
+    """Adds masks to labels that have a box only, as a model predicts them for the boxes (`MaskRCNN.segment_boxes`).
 
-    An iterator over the number of images done, which ends in the images. Boxes, classes and labels that have a mask stay as
-    they are; so do crowds, boxes without an area in their image, and those in which the model sees no pixel. For a class
-    that the model does not know, its box head chooses whose mask is taken.
+    An iterator over the number of images done, which ends in the labeled images. Boxes, classes and labels that have a
+    mask are unchanged; so are crowds, boxes without an area in their image, and boxes for which the model predicts an
+    empty mask. For a class that the model does not have, its box head chooses the class whose mask is taken.
 
     Raises:
         ImageError: an image cannot be read, or is not of the size that its labels are for.
     """
-    made = []
+    results = []
     for done, image in enumerate(images, start=1):
-        indices = [index for index, annotation in enumerate(image.annotations) if _wants_mask(annotation, image)]
-        made.append(_segmented(image, indices, model) if indices else image)
+        indices = [index for index, annotation in enumerate(image.annotations) if _needs_mask(annotation, image)]
+        results.append(_segmented(image, indices, model) if indices else image)
         yield done
-    return replace(images, images=tuple(made))
+    return replace(images, images=tuple(results))
 
 
-def _wants_mask(annotation: Mapping[str, Any], image: LabeledImage) -> bool:
+def _needs_mask(annotation: Mapping[str, Any], image: LabeledImage) -> bool:
     return (
         "segmentation" not in annotation and not is_crowd(annotation) and has_area(clip_box(annotation["bbox"], image.size))
     )
@@ -40,8 +40,8 @@ def _segmented(image: LabeledImage, indices: list[int], model: MaskRCNN) -> Labe
     annotations = list(image.annotations)
     boxes = [[x, y, x + w, y + h] for x, y, w, h in (clip_box(annotations[index]["bbox"], image.size) for index in indices)]
     names = [image.class_names[annotations[index]["category_id"]] for index in indices]
-    known = [name if name in model.class_names[1:] else None for name in names]
-    segmented = model.segment_boxes(read_labeled(image), boxes, known)
+    model_names = [name if name in model.class_names[1:] else None for name in names]
+    segmented = model.segment_boxes(read_labeled(image), boxes, model_names)
     for index, mask in zip(indices, segmented.masks):
         if mask is not None and mask.pixels.any():
             annotations[index] = {**annotations[index], "segmentation": encode_rle(mask, image.size)}

@@ -1,4 +1,4 @@
-"""The figures of a training run as a picture."""
+"""The metrics of a training run as a plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from maskbridge.adapter.training.module import LOSSES
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draws losses and, where they were measured, scores by epoch, as a PNG."""
+    """Plots losses and, with validation images, scores by epoch, as a PNG."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

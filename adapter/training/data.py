@@ -1,4 +1,4 @@
-"""What the network is fed: images with their targets, in an order and with changes that follow from seed and epoch."""
+"""The network's input: images with their targets, in an order and with augmentations that depend on seed and epoch only."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Batch = tuple[list[torch.Tensor], list[Target], list[str]]
 
 
 def seed_of(*parts: int | str) -> int:
-    """A seed that follows from numbers and words, each of them changing it wholly."""
+    """A seed computed from numbers and words; a change of one gives an unrelated seed."""
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:15], 16)
 
 
 class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
-    """Images with their targets, flipped and scaled.
+    """Images with their targets, randomly flipped and scaled.
 
-    An item's index is (epoch, index): the same gives the same in every process, after every restart.
+    An item's key is (epoch, index); the same key gives the same item in every process and after every restart.
     """
 
     def __init__(self, images: Sequence[LabeledImage], settings: TrainingSettings) -> None:
@@ -37,8 +37,8 @@ class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, where: tuple[int, int]) -> tuple[torch.Tensor, Target, str]:
-        epoch, index = where
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, Target, str]:
+        epoch, index = key
         labeled = self.images[index]
         image, target = read_labeled(labeled), labeled.instances.to_target()
         with torch.random.fork_rng(devices=[]):
@@ -65,8 +65,8 @@ def read_labeled(labeled: LabeledImage) -> torch.Tensor:
 def augment(image: torch.Tensor, target: Target, settings: TrainingSettings) -> tuple[torch.Tensor, Target]:
     """An image randomly mirrored and scaled, with its target: torchvision's v2 transforms, torch's random state.
 
-    The image keeps its size: scaled up it is cut, scaled down it stands somewhere on gray. Objects that are cut off are
-    dropped; a box that is cut fits its mask.
+    The image keeps its size: scaled up it is cropped, scaled down it is padded with gray. Objects outside of the crop are
+    dropped; a box that is cropped fits its mask.
     """
     size = (image.shape[-2], image.shape[-1])
     gray = 127 if image.dtype == torch.uint8 else 0.5
@@ -86,12 +86,12 @@ def augment(image: torch.Tensor, target: Target, settings: TrainingSettings) -> 
     if settings.scale_jitter is not None:
         boxes = _within(boxes, masks, size)
     visible = torch.tensor([bool(mask.any()) for mask in masks], dtype=torch.bool)
-    kept = visible & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    return new_image.as_subclass(torch.Tensor), {"boxes": boxes[kept], "labels": labels[kept], "masks": masks[kept]}
+    valid = visible & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    return new_image.as_subclass(torch.Tensor), {"boxes": boxes[valid], "labels": labels[valid], "masks": masks[valid]}
 
 
 def _within(boxes: torch.Tensor, masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Boxes inside the image; those that its edge cut are the boxes around what is left of their masks."""
+    """Boxes clipped to the image; a box that reached its edge becomes the box around its cropped mask."""
     height, width = size
     cut = (boxes[:, :2] <= 0).any(dim=1) | (boxes[:, 2] >= width) | (boxes[:, 3] >= height)
     boxes = boxes.clone()
@@ -103,14 +103,14 @@ def _within(boxes: torch.Tensor, masks: torch.Tensor, size: tuple[int, int]) -> 
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """The batches of an epoch: shuffled in each, portrait apart from landscape (padding is work for nothing).
+    """The batches of an epoch: shuffled in each, portrait and landscape images apart, since padding costs time.
 
     Args:
-        images: what is trained on.
+        images: the training images.
         settings: batch size and seed.
-        epoch: the number of the next epoch.
-        rank: of the process among those that share the work.
-        world: how many share it; each gets equally many batches.
+        epoch: returns the number of epochs done.
+        rank: this process's rank.
+        world_size: the number of processes; each gets equally many batches.
     """
 
     def __init__(
@@ -120,34 +120,34 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
         epoch: Callable[[], int],
         *,
         rank: int = 0,
-        world: int = 1,
+        world_size: int = 1,
     ) -> None:
         self._portrait = [image.size[0] > image.size[1] for image in images]
-        self._settings, self._epoch, self._rank, self._world = settings, epoch, rank, world
+        self._settings, self._epoch, self._rank, self._world_size = settings, epoch, rank, world_size
 
     def __len__(self) -> int:
         batches = -(-len(self._portrait) // self._settings.batch_size)
-        return -(-batches // self._world)
+        return -(-batches // self._world_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         epoch, size = self._epoch(), self._settings.batch_size
         generator = torch.Generator().manual_seed(seed_of(self._settings.seed, "order", epoch))
         order: list[int] = torch.randperm(len(self._portrait), generator=generator).tolist()
         batches: list[list[int]] = []
-        waiting: dict[bool, list[int]] = {True: [], False: []}
+        groups: dict[bool, list[int]] = {True: [], False: []}
         for index in order:
-            group = waiting[self._portrait[index]]
+            group = groups[self._portrait[index]]
             group.append(index)
             if len(group) == size:
                 batches.append(group.copy())
                 group.clear()
-        rest = waiting[True] + waiting[False]
+        rest = groups[True] + groups[False]
         batches += [rest[first : first + size] for first in range(0, len(rest), size)]
-        batches += batches[: len(self) * self._world - len(batches)]  # the last round is filled up from the first
-        return iter([[(epoch, index) for index in batch] for batch in batches[self._rank :: self._world]])
+        batches += batches[: len(self) * self._world_size - len(batches)]  # fills the last round with the first batches
+        return iter([[(epoch, index) for index in batch] for batch in batches[self._rank :: self._world_size]])
 
 
 def collate(items: list[tuple[torch.Tensor, Target, str]]) -> Batch:
-    """A batch as torchvision's networks take it: lists, since images differ in size."""
+    """A batch in the form that torchvision's networks take: lists, since images differ in size."""
     images, targets, names = zip(*items)
     return list(images), list(targets), list(names)

@@ -21,8 +21,8 @@ def is_child_rank() -> bool:
 
 
 def check_device(device: torch.device, settings: TrainingSettings) -> None:
-    """Raises `SettingsError` where the machine cannot do what the settings ask for."""
+    """Raises `SettingsError` if this machine does not support the settings."""
     if device.type == "cpu" and settings.precision == "16":
         raise SettingsError("precision 16 needs a GPU: use 32 or bf16 on a CPU")
     if device.type == "cuda" and settings.devices > torch.cuda.device_count():
-        raise SettingsError(f"{settings.devices} devices are asked for, this machine has {torch.cuda.device_count()} GPUs")
+        raise SettingsError(f"{settings.devices} devices are requested, this machine has {torch.cuda.device_count()} GPUs")

@@ -1,4 +1,4 @@
-"""The files of an epoch: weights, a checkpoint to resume from, figures and curves. Each is written atomically."""
+"""The files of an epoch: weights, a checkpoint to resume from, metrics and curves. Each is written atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ METRICS = "metrics.csv"
 CURVES = "curves.png"
 
 Row = dict[str, float]
-"""An epoch in figures: its number, the mean losses, the learning rate, validation scores, seconds."""
+"""The metrics of an epoch: its number, the mean losses, the learning rate, validation scores, seconds."""
 
 
 class StoppedError(MaskbridgeError):
@@ -58,7 +58,7 @@ class EpochSaver(Callback):
 
     Args:
         out: the folder.
-        key: identifies the training run; a checkpoint of another is not resumed.
+        key: identifies the training run; checkpoints with another key are not resumed.
         metadata: for the weights files.
         on_step: called after each step; may raise `StoppedError`.
     """
@@ -68,7 +68,7 @@ class EpochSaver(Callback):
         self.history: list[Row] = []
         self._sums: dict[str, float] = {}
         self._steps = 0
-        self._began = 0.0
+        self._started = 0.0
 
     @property
     def best(self) -> Row:
@@ -82,7 +82,7 @@ class EpochSaver(Callback):
         self.history = [dict(row) for row in state_dict["history"]]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._sums, self._steps, self._began = {}, 0, time.monotonic()
+        self._sums, self._steps, self._started = {}, 0, time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         losses = pl_module.step_losses
@@ -101,13 +101,13 @@ class EpochSaver(Callback):
         for kind, name in (("boxes", "box_"), ("masks", "mask_")):
             numbers = pl_module.scores.get(kind, {})
             row |= {f"{name}{_NAMES[number]}": value for number, value in numbers.items() if number in _NAMES}
-        row["seconds"] = round(time.monotonic() - self._began, 3)
+        row["seconds"] = round(time.monotonic() - self._started, 3)
         self.history.append(row)
         if trainer.is_global_zero:
             self._save(pl_module)
         new = self.out / f".{CHECKPOINT}.new"
         try:
-            trainer.save_checkpoint(new, weights_only=False)  # by all processes; one of them writes
+            trainer.save_checkpoint(new, weights_only=False)  # called by all ranks; rank 0 writes
             if trainer.is_global_zero:
                 new.replace(self.out / CHECKPOINT)
         finally:

@@ -38,7 +38,7 @@ class TrainingModule(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
-        # torchvision's own memory format: rounding, and with it which proposals are sampled, is as there.
+        # torchvision's own memory format: it rounds as torchvision does, so the same proposals are sampled.
         self.network = model.network.to(memory_format=torch.contiguous_format)
         self.settings, self.steps, self.validation = settings, steps, validation
         self.step_losses: Mapping[str, float] = {}
@@ -47,7 +47,7 @@ class TrainingModule(LightningModule):
 
     def on_fit_start(self) -> None:
         self.model.device = self.device
-        self.network.train()  # Lightning leaves the mode as it finds it
+        self.network.train()  # Lightning does not change the mode
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
         images, targets, names = batch
@@ -56,31 +56,31 @@ class TrainingModule(LightningModule):
         if not torch.isfinite(total):
             values = ", ".join(f"{name} {losses[name].item():g}" for name in LOSSES)
             raise TrainingError(
-                f"the loss is not a number in epoch {self.current_epoch + 1}, step {index + 1} ({values}); its images: "
-                f"{', '.join(names)}. Weights of the last whole epoch are kept; try a smaller learning rate"
+                f"the loss is not finite in epoch {self.current_epoch + 1}, step {index + 1} ({values}); its images: "
+                f"{', '.join(names)}. The weights of the last complete epoch are kept; try a smaller learning rate"
             )
         self.step_losses = {"loss": total.item()} | {name: losses[name].item() for name in LOSSES}
         self.log_dict(self.step_losses, prog_bar=True, batch_size=len(images))
         return total
 
     def losses(self, images: list[torch.Tensor], targets: list[dict[str, torch.Tensor]], index: int) -> dict[str, Any]:
-        """torchvision's five losses; which proposals they are taken of follows from seed, epoch and step."""
+        """torchvision's five losses; the sampled proposals depend on seed, epoch, step and rank."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed_of(self.settings.seed, self.current_epoch, index, self.global_rank, "sampling"))
             return dict(self.network(images, targets))
 
     def validation_step(self, batch: list[int], index: int) -> None:
-        for position in batch:
-            image = self.validation[position]
+        for image_index in batch:
+            image = self.validation[image_index]
             (predictions,) = self.model.predict([image.image])
             self._evaluator.add(image.instances, predictions)
 
     def on_validation_epoch_end(self) -> None:
         self.scores = {kind: self._evaluator.scores(kind).numbers for kind in ("boxes", "masks")}
         self._evaluator = Evaluator(self.model.class_names)
-        named = {"box_mAP": self.scores["boxes"]["AP"], "mask_mAP": self.scores["masks"]["AP"]}
-        self.log_dict(named, prog_bar=True, sync_dist=False, batch_size=1)
+        metrics = {"box_mAP": self.scores["boxes"]["AP"], "mask_mAP": self.scores["masks"]["AP"]}
+        self.log_dict(metrics, prog_bar=True, sync_dist=False, batch_size=1)
 
     def configure_optimizers(self) -> Any:
         trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
@@ -88,22 +88,22 @@ class TrainingModule(LightningModule):
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.settings.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        # One kernel for all weights: a third of the time. In mixed precision Lightning does not clip gradients for it.
+        # One fused kernel takes a third of the time. In mixed precision Lightning does not clip gradients for it.
         fused = self.settings.precision == "32"
-        kept = [group for group in groups if group["params"]]
-        optimizer = torch.optim.AdamW(kept, lr=self.settings.learning_rate, fused=fused)
+        used_groups = [group for group in groups if group["params"]]
+        optimizer = torch.optim.AdamW(used_groups, lr=self.settings.learning_rate, fused=fused)
         scheduler = LambdaLR(optimizer, lambda step: rate(step, self.steps, self.settings.warmup_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def rate(step: int, steps: int, warmup: int | None = None) -> float:
-    """The learning rate's factor at a step: up from a thousandth along a line, then down to 0 along a cosine.
+    """The learning rate's factor at a step: a linear warm-up from a thousandth, then a cosine down to 0.
 
     Example:
         >>> [round(rate(step, 100, 10), 3) for step in (0, 5, 10, 55, 100)]
         [0.001, 0.5, 1.0, 0.5, 0.0]
     """
-    rising = min(1000, steps // 10) if warmup is None else min(warmup, steps)
-    if step < rising:
-        return 0.001 + 0.999 * step / rising
-    return 0.5 * (1 + math.cos(math.pi * min((step - rising) / max(steps - rising, 1), 1)))
+    warmup_steps = min(1000, steps // 10) if warmup is None else min(warmup, steps)
+    if step < warmup_steps:
+        return 0.001 + 0.999 * step / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * min((step - warmup_steps) / max(steps - warmup_steps, 1), 1)))

@@ -40,13 +40,13 @@ class TrainingReport:
     """The result of a training run.
 
     Attributes:
-        best: the weights file with the best masks on the validation images; without those the last.
+        best: the weights file of the epoch with the highest mask mAP on the validation images; without them of the last.
         last: the weights file of the last epoch.
-        history: the figures of each epoch.
-        best_epoch: which of them made ``best``.
+        history: the metrics of each epoch.
+        best_epoch: the epoch of ``best``.
         skipped_labels: how many labels were skipped for each reason.
         resumed: the epoch after which an interrupted run was resumed, 0 if it was not.
-        seconds: that this run took.
+        seconds: duration of this call.
     """
 
     best: Path
@@ -69,52 +69,50 @@ def train(
     progress: bool = True,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> TrainingReport:
-    """Trains a model on labeled images, and leaves weights, a checkpoint, figures and curves in a folder.
+    """Trains a model on labeled images, and writes weights, a checkpoint, metrics and curves into a folder.
 
-    Started again with the same arguments after an interruption, it resumes after the last whole epoch; on a CPU the result
-    is that of an undisturbed run, bit for bit. Losses are torchvision's own.
+    Called again with the same arguments after an interruption, it resumes after the last complete epoch; on a CPU the
+    result is bit for bit that of an uninterrupted run. Losses are torchvision's own.
 
     Args:
-        model: where to start; it is not changed.
+        model: the model to start from; it is not changed.
         images: what to train on (see `maskbridge.adapter.datasets.labeled_dataset.usable` for what is skipped).
         out: the folder: ``best.safetensors`` and ``last.safetensors`` (which `MaskRCNN` takes), ``metrics.csv``,
             ``curves.png``, TensorBoard's events, and the checkpoint.
         settings: how to train; by default `TrainingSettings()`.
-        class_names: what the new weights find; by default the classes of the images.
-        validation: images to measure with after each epoch.
+        class_names: the classes of the new weights; by default those of the images.
+        validation: images to evaluate on after each epoch.
         progress: whether a bar shows the losses.
         on_step: called after each step; `StoppedError` raised by it ends the run, which can be resumed.
 
     Raises:
         DataError: no label can be used, or the class list is empty.
-        SettingsError: a setting is wrong.
+        SettingsError: a setting is invalid.
         TrainingError: the loss is not finite, the folder holds another training run, or one is running in it.
         ImageError: an image cannot be read.
     """
     settings = settings or TrainingSettings()
     check_device(model.device, settings)
     folder = Path(out)
-    with _alone_in(folder), _quietly():
+    with _lock(folder), _quiet_lightning():
         started = time.monotonic()
-        kept = usable(images, images.class_names if class_names is None else class_names)
-        measured = None if validation is None else _same_classes(validation, kept.class_names)
+        labeled = usable(images, images.class_names if class_names is None else class_names)
+        validation_images = None if validation is None else _usable_validation(validation, labeled.class_names)
         start = with_classes(
-            model,
-            kept.class_names,
-            trainable_backbone_layers=settings.trainable_backbone_layers,
-            seed=settings.seed,
+            model, labeled.class_names, trainable_backbone_layers=settings.trainable_backbone_layers, seed=settings.seed
         )
-        saving = EpochSaver(folder, _key(start, kept, measured, settings), _metadata(model, kept, settings), on_step)
-        checkpoint = _checkpoint(folder / CHECKPOINT, saving)
-        resumed = len(saving.history)
+        key = _run_key(start, labeled, validation_images, settings)
+        saver = EpochSaver(folder, key, _metadata(model, labeled, settings), on_step)
+        checkpoint = _checkpoint(folder / CHECKPOINT, saver)
+        resumed = len(saver.history)
         if resumed < settings.epochs:
-            _fit(start, kept, measured, settings, saving, checkpoint, progress)
+            _fit(start, labeled, validation_images, settings, saver, checkpoint, progress)
         return TrainingReport(
             best=folder / BEST,
             last=folder / LAST,
-            history=tuple(saving.history),
-            best_epoch=int(saving.best["epoch"]),
-            skipped_labels=kept.reasons(),
+            history=tuple(saver.history),
+            best_epoch=int(saver.best["epoch"]),
+            skipped_labels=labeled.reasons(),
             resumed=resumed,
             seconds=time.monotonic() - started,
         )
@@ -132,7 +130,7 @@ def train_steps(*args: Any, **options: Any) -> Generator[Step, None, TrainingRep
 
     def on_step(step: Step) -> None:
         if closed.is_set():
-            raise StoppedError("the training run was stopped; started again it resumes after its last whole epoch")
+            raise StoppedError("the training run was stopped; started again it resumes after its last complete epoch")
         steps.put(step)
 
     def run() -> None:
@@ -167,51 +165,51 @@ def _fit(
     images: LabeledDataset,
     validation: LabeledDataset | None,
     settings: TrainingSettings,
-    saving: EpochSaver,
+    saver: EpochSaver,
     checkpoint: Path | None,
     progress: bool,
 ) -> None:
-    rank, world = rank_of_process(), settings.devices
+    rank, world_size = rank_of_process(), settings.devices
     on_gpu = start.device.type == "cuda"
-    callbacks = [saving, *([_Bar()] if progress else [])]
+    callbacks = [saver, *([_ProgressBar()] if progress else [])]
     trainer = Trainer(
         accelerator="gpu" if on_gpu else "cpu",
-        devices=[start.device.index or 0] if on_gpu and world == 1 else world,
-        strategy="auto" if world == 1 else "ddp_find_unused_parameters_true",
+        devices=[start.device.index or 0] if on_gpu and world_size == 1 else world_size,
+        strategy="auto" if world_size == 1 else "ddp_find_unused_parameters_true",
         precision=PRECISIONS[settings.precision],
         max_epochs=settings.epochs,
         gradient_clip_val=settings.clip,
         callbacks=callbacks,
-        logger=_logger(saving.out),
+        logger=_logger(saver.out),
         log_every_n_steps=1,
         enable_checkpointing=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        default_root_dir=saving.out,
+        default_root_dir=saver.out,
     )
-    batches = EpochBatches(images, settings, lambda: len(saving.history), rank=rank, world=world)
-    workers: dict[str, Any] = {"num_workers": settings.workers, "persistent_workers": settings.workers > 0}
+    batches = EpochBatches(images, settings, lambda: len(saver.history), rank=rank, world_size=world_size)
+    worker_options: dict[str, Any] = {"num_workers": settings.workers, "persistent_workers": settings.workers > 0}
     if settings.workers:
-        workers["multiprocessing_context"] = "spawn"
+        worker_options["multiprocessing_context"] = "spawn"
     module = TrainingModule(start, settings, len(batches) * settings.epochs, validation or ())
-    fed: DataLoader[Any] = DataLoader(
-        TrainingImages(images, settings), batch_sampler=batches, collate_fn=collate, pin_memory=on_gpu, **workers
+    train_loader: DataLoader[Any] = DataLoader(
+        TrainingImages(images, settings), batch_sampler=batches, collate_fn=collate, pin_memory=on_gpu, **worker_options
     )
-    measured: DataLoader[Any] | None = None
+    val_loader: DataLoader[Any] | None = None
     if validation is not None:
-        # Places only: the module reads the images, as `predict` does.
-        measured = DataLoader(range(len(validation)), batch_size=1, collate_fn=list)  # type: ignore[arg-type]
+        # Indices only: the module reads the images, as `predict` does.
+        val_loader = DataLoader(range(len(validation)), batch_size=1, collate_fn=list)  # type: ignore[arg-type]
     try:
-        trainer.fit(module, fed, measured, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
+        trainer.fit(module, train_loader, val_loader, ckpt_path=checkpoint, weights_only=True if checkpoint else None)
     except OSError as error:
         raise TrainingError(
-            f"{saving.out}: cannot be written ({error.strerror or error}); earlier files are kept"
+            f"{saver.out}: cannot be written ({error.strerror or error}); earlier files are kept"
         ) from error
 
 
-class _Bar(TQDMProgressBar):
+class _ProgressBar(TQDMProgressBar):
     """Lightning's bar, without the logger's version."""
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
@@ -225,8 +223,8 @@ def _logger(out: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Locks the folder, until the process ends: two runs in one would overwrite each other's files."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Locks the folder while the run lasts: two runs in one folder would overwrite each other's files."""
     if is_child_rank():  # its main process holds the lock
         yield
         return
@@ -239,7 +237,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
             f"{folder}: a training run is in progress in this folder; wait for it, or choose another"
         ) from None
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot be made a folder ({error.strerror})") from error
+        raise TrainingError(f"{folder}: cannot be created as a folder ({error.strerror})") from error
     try:
         yield
     finally:
@@ -247,8 +245,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Without Lightning's remarks on what is so on purpose (few workers, an unused GPU, …)."""
+def _quiet_lightning() -> Iterator[None]:
+    """Hides Lightning's warnings about deliberate choices (few workers, an unused GPU, …)."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -260,20 +258,20 @@ def _quietly() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _same_classes(validation: LabeledDataset, class_names: tuple[str, ...]) -> LabeledDataset | None:
-    """Validation images, if there are any; labels of other classes do not count, crowds do as COCO has them."""
+def _usable_validation(validation: LabeledDataset, class_names: tuple[str, ...]) -> LabeledDataset | None:
+    """Validation images, None if no label is of these classes. Other labels are ignored, crowds follow COCO's rules."""
     return validation if len(validation) and set(validation.class_names[1:]) & set(class_names) else None
 
 
-def _key(start: MaskRCNN, images: LabeledDataset, validation: LabeledDataset | None, settings: TrainingSettings) -> str:
-    """A hash of all that the result depends on; for more epochs it differs."""
-    parts = [
+def _run_key(start: MaskRCNN, images: LabeledDataset, validation: LabeledDataset | None, settings: TrainingSettings) -> str:
+    """A hash of everything that the result depends on, the number of epochs included."""
+    inputs = [
         start.fingerprint,
         images.fingerprint(),
         validation.fingerprint() if validation else "",
         settings.result_settings(),
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _metadata(model: MaskRCNN, images: LabeledDataset, settings: TrainingSettings) -> dict[str, str]:
@@ -284,17 +282,17 @@ def _metadata(model: MaskRCNN, images: LabeledDataset, settings: TrainingSetting
     }
 
 
-def _checkpoint(path: Path, saving: EpochSaver) -> Path | None:
-    """The checkpoint to resume from, if it exists; it must be of the same training run."""
+def _checkpoint(path: Path, saver: EpochSaver) -> Path | None:
+    """The checkpoint to resume from, None if there is none. One of another training run raises `TrainingError`."""
     if not path.is_file():
         return None
     advice = f"{path}: %s. Choose another folder, or delete this one to start from scratch"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        kept = state["callbacks"][saving.state_key]
-        saving.load_state_dict(kept)
+        saved = state["callbacks"][saver.state_key]
+        saver.load_state_dict(saved)
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(advice % f"cannot be read as a checkpoint ({type(error).__name__})") from None
-    if kept["key"] != saving.key:
+    if saved["key"] != saver.key:
         raise TrainingError(advice % "is of a training run with other weights, images, classes or settings")
     return path

@@ -16,15 +16,15 @@ class TrainingSettings:
     """The settings of a training run.
 
     Attributes:
-        epochs: how often all images are seen.
-        batch_size: images in a step.
+        epochs: number of passes over all images.
+        batch_size: images in a step on each device.
         learning_rate: AdamW's, after the warm-up; it falls to 0 along a cosine.
         warmup_steps: steps in which the rate rises from a thousandth; by default a tenth of all, at most 1,000.
         weight_decay: AdamW's, for weights that are not biases or norms.
-        clip: the greatest norm of the gradient; larger ones are scaled down.
-        flip: the chance that an image is mirrored.
-        scale_jitter: the least and the greatest factor by which an image is scaled (then cut or padded to its own size);
-            None for none.
+        clip: the maximum norm of the gradient; larger gradients are scaled down.
+        flip: the probability that an image is mirrored.
+        scale_jitter: the minimum and maximum factor by which an image is scaled (then cropped or padded to its own size);
+            None for no scaling.
         trainable_backbone_layers: how many of the backbone's 5 blocks are trained, counted from the last.
         precision: ``"32"``; ``"bf16"`` or, on a GPU, ``"16"`` for automatic mixed precision.
         devices: how many GPUs (or processes on a CPU) share the work.
@@ -54,12 +54,12 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, (least, most) in _WHOLE.items():
+        for name, (minimum, maximum) in _INTEGERS.items():
             value = getattr(self, name)
-            good = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-            if not good and not (value is None and name == "warmup_steps"):
-                raise SettingsError(f"{name} is a whole number from {least} to {most:,}, not {value!r}")
-        for name, (low, high) in _NUMBERS.items():
+            valid = isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+            if not valid and not (value is None and name == "warmup_steps"):
+                raise SettingsError(f"{name} is a whole number from {minimum} to {maximum:,}, not {value!r}")
+        for name, (low, high) in _FLOATS.items():
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
                 raise SettingsError(f"{name} is a number from {low:g} to {high:g}, not {value!r}")
@@ -70,11 +70,11 @@ class TrainingSettings:
             raise SettingsError(f"scale_jitter is two factors from 0.1 to 4, the smaller first, not {jitter!r}")
 
     def result_settings(self) -> Mapping[str, Any]:
-        """Those that the result depends on, ready for JSON."""
+        """The settings that the result depends on, ready for JSON."""
         return {name: value for name, value in asdict(self).items() if name != "workers"}
 
 
-_WHOLE: Mapping[str, tuple[int, int]] = {
+_INTEGERS: Mapping[str, tuple[int, int]] = {
     "epochs": (1, 100_000),
     "batch_size": (1, 1024),
     "warmup_steps": (0, 10_000_000),
@@ -83,7 +83,7 @@ _WHOLE: Mapping[str, tuple[int, int]] = {
     "workers": (0, 256),
     "seed": (0, 2**31),
 }
-_NUMBERS: Mapping[str, tuple[float, float]] = {
+_FLOATS: Mapping[str, tuple[float, float]] = {
     "learning_rate": (1e-9, 10),
     "weight_decay": (0, 1),
     "clip": (1e-6, 1e6),

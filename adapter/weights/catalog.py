@@ -1,13 +1,13 @@
-"""The weights that this machine has, and those that it could download. Imports no torch: forms need it at once."""
+"""The weights on this machine, and those that can be downloaded. Imports no torch, so that forms open quickly."""
 
 from __future__ import annotations
 
 import json
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import safetensors
 
 BUNDLED = "bundled"
 BUNDLED_FILE = Path(__file__).parents[1] / "data" / "person-tiny.safetensors"
@@ -18,24 +18,22 @@ DOWNLOADS = {
 }
 """torchvision's weights: by the enum member's name, the file and its bytes."""
 
-_LONGEST_HEADER = 100_000_000
-
 
 @dataclass(frozen=True)
 class Entry:
-    """Weights that can be asked for.
+    """Weights that can be chosen by name.
 
     Attributes:
         weights: what `maskbridge.adapter.MaskRCNN` takes for them.
-        label: for people.
-        here: whether they are on this machine.
+        label: what forms show.
+        local: whether they are on this machine.
         size: bytes of the file.
         class_names: without the background; None if the file does not name them.
     """
 
     weights: str
     label: str
-    here: bool
+    local: bool
     size: int
     class_names: tuple[str, ...] | None
 
@@ -57,24 +55,17 @@ def cached_file(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata in a safetensors file's header; empty where there is none or the file is broken.
-
-    The format: eight bytes of length, then that many bytes of JSON.
-    """
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata in a safetensors file's header; empty if there is none or the file is invalid."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > min(_LONGEST_HEADER, path.stat().st_size):
-                return {}
-            metadata = json.loads(file.read(length)).get("__metadata__") or {}
-            return metadata if isinstance(metadata, dict) else {}
-    except (OSError, ValueError, struct.error, AttributeError):
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError):
         return {}
 
 
 def class_names_of(path: Path) -> tuple[str, ...] | None:
-    """The class names in a weights file of ours, without the background; None if it does not name them.
+    """The class names in a weights file of Maskbridge, without the background; None if it does not name them.
 
     Example:
         >>> class_names_of(BUNDLED_FILE)
@@ -87,15 +78,15 @@ def class_names_of(path: Path) -> tuple[str, ...] | None:
 
 
 def entries() -> list[Entry]:
-    """All weights that can be asked for by name: those on this machine first, then those that would be downloaded."""
-    listed = []
+    """All weights that can be chosen by name: those on this machine first, then those that would be downloaded."""
+    result = []
     for name, (file, size) in DOWNLOADS.items():
         label = "COCO, ResNet-50" + (" v2" if "_V2_" in name else "") + ", 80 classes"
-        listed.append(Entry(name, label, cached_file(file) is not None, size, None))
+        result.append(Entry(name, label, cached_file(file) is not None, size, None))
     for path in sorted(weights_folder().glob("*.safetensors")):
         names = class_names_of(path)
         if names is not None:
-            shown = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-            listed.append(Entry(path.name, f"{path.stem} ({shown})", True, path.stat().st_size, names))
+            summary = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+            result.append(Entry(path.name, f"{path.stem} ({summary})", True, path.stat().st_size, names))
     bundled = Entry(BUNDLED, "Bundled, small: people only", True, BUNDLED_FILE.stat().st_size, class_names_of(BUNDLED_FILE))
-    return sorted([*listed, bundled], key=lambda entry: not entry.here)
+    return sorted([*result, bundled], key=lambda entry: not entry.local)

@@ -1,4 +1,4 @@
-"""Weights as files: read without unpickling, written atomically, known by a fingerprint."""
+"""Weights as files: read without unpickling, written atomically, identified by a fingerprint."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _FORMAT = "1"
 
 @dataclass(frozen=True)
 class Weights:
-    """Values for a network, and what is known about them.
+    """Values for a network, and how to build it.
 
     Attributes:
-        name: how people call them: ``COCO_V1``, a file's name, ``random``.
+        name: for display: ``COCO_V1``, a file's name, ``random``.
         builder: the key of `maskbridge.adapter.builders.BUILDERS` that they fit.
         class_names: names by label, the background first.
         state: the values by parameter name; empty for random ones.
@@ -48,7 +48,7 @@ class Weights:
 def save(
     path: str | os.PathLike[str], weights: Weights, *, half: bool = False, extra: Mapping[str, str] | None = None
 ) -> Path:
-    """Writes a safetensors file that is enough by itself: values, builder, class names and arguments.
+    """Writes a safetensors file that holds all that is needed to load it: values, builder, class names and arguments.
 
     Args:
         path: ends in ``.safetensors``; written beside it first, then renamed.
@@ -81,7 +81,7 @@ def save(
         with atomic_write(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata)
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path}: cannot be written ({error}); what was there before is kept") from error
+        raise WeightsError(f"{path}: cannot be written ({error}); the earlier file is kept") from error
     return path
 
 

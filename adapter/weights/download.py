@@ -39,12 +39,12 @@ def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, l
     Args:
         url: https only, also after redirects.
         to: where the file goes.
-        sha256_prefix: what the hex sha256 of the file must begin with.
+        sha256_prefix: what the hex sha256 of the file must start with.
         progress: whether a bar is shown on standard error.
-        limit: seconds that all of it may take; None for as long as pieces come within `TIMEOUT`.
+        limit: seconds that the download may take; None for no limit, as long as each chunk arrives within `TIMEOUT`.
 
     Raises:
-        WeightsError: it cannot be fetched, is too large, or does not have the hash.
+        WeightsError: the file cannot be downloaded, is too large, or does not have the hash.
     """
     if urllib.parse.urlsplit(url).scheme != "https":
         raise WeightsError(f"{url}: weights are downloaded over https only")
@@ -59,7 +59,7 @@ def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, l
             size = int(response.headers.get("Content-Length") or 0)
             digest = _copy(response, file, size, to.name, progress, deadline)
             if not digest.startswith(sha256_prefix.lower()):
-                raise WeightsError(f"{url}: the sha256 is {digest}, not {sha256_prefix}: nothing was kept")
+                raise WeightsError(f"{url}: the sha256 is {digest}, not {sha256_prefix}: nothing was saved")
     except (OSError, ValueError) as error:
         reason = error if isinstance(error, urllib.error.HTTPError) else getattr(error, "reason", error)
         raise WeightsError(f"{url}: the download failed ({reason})") from error
@@ -79,10 +79,10 @@ def _copy(response, file, size: int, name: str, progress: bool, deadline: float)
             if done > MAX_BYTES:
                 raise OSError(f"more than {MAX_BYTES:,} bytes")
             if time.monotonic() > deadline:
-                raise OSError("it takes longer than it may")
+                raise OSError("it takes longer than the limit")
             digest.update(chunk)
             file.write(chunk)
             bar.advance(task, len(chunk))
     if size and done != size:
-        raise OSError(f"only {done:,} of {size:,} bytes came")
+        raise OSError(f"only {done:,} of {size:,} bytes arrived")
     return digest.hexdigest()

@@ -21,8 +21,8 @@ from maskbridge.adapter.weights.checkpoints import Weights, class_count, default
 from maskbridge.adapter.weights.download import download, sha256
 
 WeightsLike: TypeAlias = "str | os.PathLike[str] | WeightsEnum | Weights | None"
-"""What `resolve` takes: a name, a file, an https URL with a sha256, torchvision's enum member, `Weights` made elsewhere,
-None for random."""
+"""What `resolve` takes: a name, a file, an https URL with a sha256, torchvision's enum member, `Weights`, None for random
+values."""
 
 
 def resolve(
@@ -39,7 +39,7 @@ def resolve(
     Args:
         weights: ``"bundled"``; torchvision's enum member or its string (``"DEFAULT"``, ``"COCO_V1"``,
             ``"MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1"``); a ``.safetensors`` or ``.pth`` file (also just its name, if
-            it lies in `weights_folder`); ``"https://…#sha256=…"``; `Weights` as they are; None for random values.
+            it is in `weights_folder`); ``"https://…#sha256=…"``; `Weights` as they are; None for random values.
         builder: the network; only needed if the weights do not name it.
         class_names: names by label, with or without the background first; only if the weights do not name them.
         num_classes: with the background; checked against the weights.
@@ -47,8 +47,8 @@ def resolve(
         limit: seconds that a download may take, None for no limit.
 
     Raises:
-        WeightsError: they are unknown, missing or broken, or do not fit what else was given.
-        SettingsError: the builder or the class names are wrong.
+        WeightsError: they are unknown, missing or corrupt, or do not fit the other arguments.
+        SettingsError: the builder or the class names are invalid.
     """
     if builder is not None:
         builder_of(builder)
@@ -58,25 +58,25 @@ def resolve(
     elif isinstance(weights, Weights):
         resolved = weights
     elif isinstance(weights, WeightsEnum):
-        resolved = _named(weights, progress, limit)
+        resolved = _from_enum(weights, progress, limit)
     else:
-        resolved = _from_text(os.fspath(weights), builder, progress, limit)
+        resolved = _from_string(os.fspath(weights), builder, progress, limit)
     if builder is not None and builder != resolved.builder:
         raise WeightsError(f"the weights {resolved.name} are for {resolved.builder}, not for {builder}")
-    return _checked_names(resolved, class_names, num_classes)
+    return _with_class_names(resolved, class_names, num_classes)
 
 
-def _from_text(text: str, builder: str | None, progress: bool, limit: float | None) -> Weights:
+def _from_string(text: str, builder: str | None, progress: bool, limit: float | None) -> Weights:
     if text == BUNDLED:
         return _from_file(BUNDLED_FILE, BUNDLED, builder)
     if "://" in text:
-        return _from_file(_fetched(text, progress, limit), urldefrag(text).url, builder)
+        return _from_file(_downloaded(text, progress, limit), urldefrag(text).url, builder)
     enum_name, _, member = text.rpartition(".")
     for name, entry in BUILDERS.items():
         if enum_name and entry.weights is not None and entry.weights.__name__ == enum_name:
-            return _named(_member(entry.weights, member), progress, limit)
+            return _from_enum(_member(entry.weights, member), progress, limit)
         if name == (builder or DEFAULT_BUILDER) and entry.weights is not None and text in _members(entry.weights):
-            return _named(_member(entry.weights, text), progress, limit)
+            return _from_enum(_member(entry.weights, text), progress, limit)
     if text == "DEFAULT":
         return _from_file(BUNDLED_FILE, BUNDLED, builder)
     for path in (Path(text).expanduser(), weights_folder() / text):
@@ -97,20 +97,20 @@ def _member(enum: type[WeightsEnum], name: str) -> WeightsEnum:
     return enum[name]
 
 
-def _named(member: WeightsEnum, progress: bool, limit: float | None) -> Weights:
+def _from_enum(member: WeightsEnum, progress: bool, limit: float | None) -> Weights:
     if not any(entry.weights is type(member) for entry in BUILDERS.values()):
-        raise WeightsError(f"{member} are not weights of a Mask R-CNN that is known here: {', '.join(BUILDERS)}")
-    return _of_member(member, _file_of(member, progress, limit))
+        raise WeightsError(f"{member} are not weights of a Mask R-CNN that Maskbridge supports: {', '.join(BUILDERS)}")
+    return _read_member(member, _member_file(member, progress, limit))
 
 
-def _of_member(member: WeightsEnum, path: Path) -> Weights:
+def _read_member(member: WeightsEnum, path: Path) -> Weights:
     builder = next(name for name, entry in BUILDERS.items() if entry.weights is type(member))
     eps = 0.0 if str(member) == "MaskRCNN_ResNet50_FPN_Weights.COCO_V1" else None  # torchvision's overwrite_eps
     return Weights(member.name, builder, tuple(member.meta["categories"]), read_pth(path), norm_eps=eps)
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
-    """The file of torchvision's weights (``"MaskRCNN_ResNet50_FPN_Weights.COCO_V1"``), downloaded if need be.
+    """The file of torchvision's weights (``"MaskRCNN_ResNet50_FPN_Weights.COCO_V1"``), downloaded if needed.
 
     Raises:
         WeightsError: they are unknown, or cannot be downloaded.
@@ -118,7 +118,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     enum_name, _, member = name.rpartition(".")
     for entry in BUILDERS.values():
         if entry.weights is not None and entry.weights.__name__ == enum_name:
-            return _file_of(_member(entry.weights, member), progress, None)
+            return _member_file(_member(entry.weights, member), progress, None)
     raise WeightsError(f"unknown weights {name!r}")
 
 
@@ -132,19 +132,19 @@ def backbone_state(builder: str, weights: WeightsEnum | str, *, progress: bool =
             weights = _member(enum, weights.removeprefix(f"{enum.__name__}."))
         if not isinstance(weights, enum):
             raise WeightsError(f"{builder} takes backbone weights of {enum.__name__}, not {weights}")
-        state = read_pth(_file_of(weights, progress, None))
+        state = read_pth(_member_file(weights, progress, None))
     prefix = "features."  # torchvision's MobileNetV2 keeps its body under this name
     return {
         name.removeprefix(prefix): value for name, value in state.items() if not name.startswith(("fc.", "classifier."))
     }
 
 
-def _file_of(member: WeightsEnum, progress: bool, limit: float | None) -> Path:
+def _member_file(member: WeightsEnum, progress: bool, limit: float | None) -> Path:
     name = _file_name(member)
     prefix = match.group(1) if (match := re.search(r"-([0-9a-f]{8,})\.", name)) else ""
     if path := cached_file(name):
         if not sha256(path).startswith(prefix):
-            raise WeightsError(f"{path}: the sha256 does not begin with {prefix}: delete the file, it is corrupt")
+            raise WeightsError(f"{path}: the sha256 does not start with {prefix}: delete the file, it is corrupt")
         return path
     try:
         return download(member.url, weights_folder() / name, sha256_prefix=prefix, progress=progress, limit=limit)
@@ -155,7 +155,7 @@ def _file_of(member: WeightsEnum, progress: bool, limit: float | None) -> Path:
         ) from error
 
 
-def _fetched(url: str, progress: bool, limit: float | None) -> Path:
+def _downloaded(url: str, progress: bool, limit: float | None) -> Path:
     address, fragment = urldefrag(url)
     match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     if urlsplit(address).scheme != "https" or match is None:
@@ -174,8 +174,8 @@ def _from_file(path: Path, name: str, builder: str | None) -> Weights:
         raise WeightsError(f"{path}: weights are .safetensors or .pth files")
     for entry in BUILDERS.values():
         for member in entry.weights or ():
-            if path.name == _file_name(member):  # torchvision's own file, fetched by hand
-                return _of_member(member, path)
+            if path.name == _file_name(member):  # torchvision's own file, downloaded by hand
+                return _read_member(member, path)
     state = read_pth(path)
     return Weights(name, builder or DEFAULT_BUILDER, default_names(class_count(state, path)), state)
 
@@ -190,7 +190,7 @@ def _with_background(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) if names and names[0] == BACKGROUND else (BACKGROUND, *names)
 
 
-def _checked_names(resolved: Weights, class_names: Sequence[str] | None, num_classes: int | None) -> Weights:
+def _with_class_names(resolved: Weights, class_names: Sequence[str] | None, num_classes: int | None) -> Weights:
     if num_classes is not None and num_classes != len(resolved.class_names):
         raise SettingsError(
             f"num_classes is {num_classes}, but {resolved.name} has {len(resolved.class_names)} classes with the background"

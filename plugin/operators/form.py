@@ -26,36 +26,36 @@ def target(ctx: Any, inputs: types.Object) -> None:
 
 
 def weights(ctx: Any, inputs: types.Object) -> None:
-    """Which model: weights on this machine first, then those that would be downloaded, then a file."""
-    choices, known = types.Dropdown(), entries()
-    for entry in known:
-        location = "on this machine" if entry.here else f"download of {entry.size / 1e6:.0f} MB"
+    """Which model: weights on this machine first, then downloads, then a file."""
+    choices, available = types.Dropdown(), entries()
+    for entry in available:
+        location = "on this machine" if entry.local else f"download of {entry.size / 1e6:.0f} MB"
         choices.add_choice(entry.weights, label=f"{entry.label} ({location})")
     choices.add_choice(OTHER_FILE, label="A .safetensors or .pth file on the server …")
-    asked = ctx.params.get("weights")
-    if asked and asked not in {OTHER_FILE, *(entry.weights for entry in known)}:
-        choices.add_choice(asked, label=str(asked))  # a script's own
+    requested = ctx.params.get("weights")
+    if requested and requested not in {OTHER_FILE, *(entry.weights for entry in available)}:
+        choices.add_choice(requested, label=str(requested))  # set by a script
     inputs.enum("weights", choices.values(), default=first_weights(), label="Model", view=choices)
     if ctx.params.get("weights") == OTHER_FILE:
         path = ctx.params.get("weights_file")
-        wrong = bool(path) and not str(path).endswith((".safetensors", ".pth"))
+        invalid = bool(path) and not str(path).endswith((".safetensors", ".pth"))
         inputs.str(
             "weights_file",
             required=True,
             label="Weights file",
             description=f"An absolute path, or the name of a file in {weights_folder()}",
-            invalid=wrong,
-            error_message="Weights are .safetensors or .pth files" if wrong else "",
+            invalid=invalid,
+            error_message="Weights are .safetensors or .pth files" if invalid else "",
         )
 
 
 def first_weights() -> str:
-    """What `weights` offers first."""
+    """The default of `weights`."""
     return entries()[0].weights
 
 
 def chosen_weights(params: Mapping[str, Any]) -> str | None:
-    """What `weights` chose."""
+    """The weights that were chosen in the form: a name, or the path of a file."""
     name = params.get("weights")
     return params.get("weights_file") if name == OTHER_FILE else name
 
@@ -68,17 +68,17 @@ def class_choices(name: str | None) -> list[str]:
         from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
 
         return [c for c in MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:] if c != "N/A"]
-    known = next((entry.class_names for entry in entries() if entry.weights == name), None)
-    return list(known or class_names_of(Path(name)) or ())
+    names = next((entry.class_names for entry in entries() if entry.weights == name), None)
+    return list(names or class_names_of(Path(name)) or ())
 
 
 def choose_classes(inputs: types.Object, names: list[str]) -> None:
-    """Which classes, out of the weights' names."""
+    """Which classes, out of the class names of the weights."""
     view = types.AutocompleteView(allow_user_input=False, allow_duplicates=False)
     for name in names:
         view.add_choice(name, label=name)
     if names:
-        inputs.list("classes", types.String(), label="Classes", description="All, if none is chosen", view=view)
+        inputs.list("classes", types.String(), label="Classes", description="By default all", view=view)
 
 
 def label_fields(dataset: fo.Dataset, *kinds: type[fo.Label]) -> list[str]:

@@ -78,7 +78,7 @@ def test_on_the_command_line(astronaut: np.ndarray, tmp_path: Path) -> None:
     refused = train("--weights", weights)
     assert (refused.returncode, "2 x a box without a mask" in refused.stderr) == (1, True)
     scratch = train("--weights", "none", "--segment-boxes")
-    assert (scratch.returncode, "--segment-boxes needs weights that find masks" in scratch.stderr) == (1, True)
+    assert (scratch.returncode, "--segment-boxes needs weights that predict masks" in scratch.stderr) == (1, True)
     done = train("--weights", weights, "--segment-boxes")
     assert done.returncode == 0, done.stderr
     assert "2 images with 2 objects" in done.stdout

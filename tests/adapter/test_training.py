@@ -21,8 +21,7 @@ from safetensors.torch import load_file
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
-from maskbridge.adapter import ImageError, Instances, MaskbridgeError, MaskCrop, MaskRCNN, SettingsError
-from maskbridge.adapter.datasets.labeled_dataset import DataError, labeled_images
+from maskbridge.adapter import MaskbridgeError, MaskCrop, MaskRCNN
 from maskbridge.adapter.evaluation.measure import evaluate
 from maskbridge.adapter.images import as_float, read
 from maskbridge.adapter.instances import BACKGROUND
@@ -169,7 +168,7 @@ def test_changes_follow_from_seed_and_epoch() -> None:
 
 def test_work_is_shared_out_without_losing_an_image() -> None:
     images = images_of(shapes(7))
-    ranks = [EpochBatches(images, TrainingSettings(), lambda: 0, rank=rank, world=3) for rank in range(3)]
+    ranks = [EpochBatches(images, TrainingSettings(), lambda: 0, rank=rank, world_size=3) for rank in range(3)]
     assert [len(list(rank)) for rank in ranks] == [len(rank) for rank in ranks] == [2, 2, 2]
     assert {index for rank in ranks for batch in rank for _, index in batch} == set(range(7))
 
@@ -245,65 +244,3 @@ def test_a_full_disk_keeps_the_last_good_files(model: MaskRCNN, tmp_path: Path) 
         signal.signal(signal.SIGXFSZ, old)
     assert {path: path.read_bytes() for path in kept} == kept
     assert not list(tmp_path.glob(".*.safetensors.*"))
-
-
-def instances(**changes: object) -> Instances:
-    mask = MaskCrop(2, 2, np.ones((4, 5), dtype=bool))
-    values = {"size": (20, 30), "boxes": [[2, 2, 7, 6]], "labels": [1], "class_names": CLASSES, "masks": (mask,)}
-    return Instances(**{**values, **changes})  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"class_names": (BACKGROUND, "cat")}, "class 'cat' is not in the class list"),
-        ({"masks": (None,)}, "a box without a mask"),
-        ({"masks": (MaskCrop(2, 2, np.zeros((3, 3), dtype=bool)),)}, "its mask has no pixel in the image"),
-        ({"masks": (MaskCrop(40, 2, np.ones((3, 3), dtype=bool)),)}, "its mask has no pixel in the image"),
-        ({"masks": (MaskCrop(2, 2, np.ones((1, 1), dtype=bool)),)}, "its mask is a single pixel"),
-        ({"boxes": [[40, 2, 50, 9]]}, "its box is not in the image or has no area"),
-        ({"boxes": [[5, 5, 5, 9]]}, "its box is not in the image or has no area"),
-        ({"boxes": [[float("nan"), 2, 7, 6]]}, "its box is not in the image or has no area"),
-        ({"attributes": ({"iscrowd": 1},)}, "a crowd, not an object"),
-    ],
-)
-def test_labels_that_cannot_be_used_are_named(
-    changes: dict[str, object], reason: str, model: MaskRCNN, tmp_path: Path
-) -> None:
-    image = np.zeros((20, 30, 3), dtype=np.uint8)
-    bad = replace(labeled_images([(image, instances(**changes))]), class_names=CLASSES)
-    with pytest.raises(DataError, match="no label can be used in 1 images: 1 x ") as raised:
-        train(model, bad, tmp_path, class_names=CLASSES, progress=False)
-    assert reason in str(raised.value)
-    mixed = labeled_images([(image, instances(**changes)), (image, instances())])
-    report = train(model, mixed, tmp_path, TrainingSettings(epochs=1), class_names=CLASSES, progress=False)
-    assert report.skipped_labels == {reason: 1}
-
-
-def test_class_lists_that_make_no_sense(model: MaskRCNN, tmp_path: Path) -> None:
-    images = images_of(shapes(1))
-    for names, message in (([], "empty"), (["a", "a"], "2 times"), ("disc", "not one string"), ([" "], "not empty")):
-        with pytest.raises(DataError, match=message):
-            train(model, images, tmp_path, class_names=names, progress=False)
-    with pytest.raises(DataError, match="no label can be used"):
-        train(model, images, tmp_path, class_names=["zebra"], progress=False)
-
-
-def test_an_image_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> None:
-    pairs = [(np.zeros((10, 10, 3), dtype=np.uint8), instances())]
-    with pytest.raises(ImageError, match="is 10 x 10 pixels, its labels are for 30 x 20"):
-        train(model, images_of(pairs), tmp_path, progress=False)
-
-
-def test_what_a_cpu_cannot_do(model: MaskRCNN, tmp_path: Path) -> None:
-    on_cpu = MaskRCNN(model.weights, device="cpu")
-    with pytest.raises(SettingsError, match="precision 16 needs a GPU"):
-        train(on_cpu, images_of(shapes(1)), tmp_path, TrainingSettings(precision="16"), progress=False)
-
-
-@pytest.mark.parametrize(
-    "options", [{"epochs": 0}, {"batch_size": 1.5}, {"learning_rate": 0}, {"precision": "8"}, {"scale_jitter": (2, 1)}]
-)
-def test_settings_out_of_range(options: dict[str, object]) -> None:
-    with pytest.raises(SettingsError, match=next(iter(options))):
-        TrainingSettings(**options)  # type: ignore[arg-type]

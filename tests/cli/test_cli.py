@@ -150,7 +150,7 @@ def test_demo(tmp_path: Path) -> None:
     environment["https_proxy"] = "http://127.0.0.1:9"
     done = maskbridge("demo", "-o", tmp_path / "demo", env=environment)
     assert done.returncode == 0, done.stderr
-    assert "COCO_V1 is not at hand" in done.stdout
+    assert "COCO_V1 is not available" in done.stdout
     assert "astronaut.png: 1 person" in done.stdout
     assert (tmp_path / "demo" / "astronaut-annotated.png").exists()
     dataset = fo.load_dataset("maskbridge-demo")

@@ -53,7 +53,7 @@ def trained(folder: Path) -> tuple[Path, str]:
 
 def test_train(trained: tuple[Path, str]) -> None:
     out, output = trained
-    assert "9 images with 18 objects to train on, 3 to measure with" in output
+    assert "9 images with 18 objects to train on, 3 for validation" in output
     assert "epoch" in output
     assert "mask mAP" in output
     assert {"best.safetensors", "last.safetensors", "metrics.csv", "curves.png", "training.ckpt"} <= {
@@ -87,7 +87,7 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
     command = (PROGRAM, "train", *data(folder), "--epochs", 2, "--devices", 2, "-o", tmp_path)
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("images with") == done.stdout.count("the best weights") == 1, "helpers say nothing"
+    assert done.stdout.count("images with") == done.stdout.count("the best weights") == 1, "only the main process prints"
     assert MaskRCNN(tmp_path / "last.safetensors").class_names == CLASSES
     _, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
     assert len(rows) == 2
@@ -111,7 +111,7 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         (["evaluate", "--coco", "{folder}/labels.json", "--predictions", "a"], "give --fiftyone too"),
         (["evaluate", "--fiftyone", "nosuch-dataset"], "there is no FiftyOne dataset 'nosuch-dataset'"),
         (["evaluate", "--label-studio-export", "{folder}/labels.json"], "is not a JSON export"),
-        (["export", "--height", "320"], "--height and --width are given together"),
+        (["export", "--height", "320"], "--height and --width must be set together"),
     ],
 )
 def test_mistakes_are_named_in_a_line(arguments: list[str], output: str, folder: Path, tmp_path: Path) -> None:

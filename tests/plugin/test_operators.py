@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import numpy as np
 import pytest
-from PIL import Image
 
 from maskbridge.adapter import MaskbridgeError, SettingsError, WeightsError
 from maskbridge.plugin.jobs import records
@@ -20,28 +18,7 @@ from maskbridge.plugin.jobs.segment_instances import segment_instances
 from maskbridge.plugin.labels import to_detections
 from maskbridge.plugin.operators.describe_run import as_markdown, failed_samples
 from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
-
-URI = "@maskbridge/maskbridge"
-FAST = {"weights": "bundled", "progress": False}
-
-
-def operator(name: str) -> Any:
-    return foo.get_operator(f"{URI}/{name}")
-
-
-@pytest.fixture
-def filled(dataset: fo.Dataset, images: list[Path]) -> fo.Dataset:
-    dataset.add_samples([fo.Sample(str(path)) for path in images[:5]], progress=False)
-    return dataset
-
-
-@pytest.fixture
-def people(dataset: fo.Dataset, astronaut: np.ndarray, tmp_path: Path) -> fo.Dataset:
-    """Twelve images of a person."""
-    for index in range(12):
-        Image.fromarray(np.roll(astronaut, 7 * index, axis=1)).save(tmp_path / f"{index:02}.png")
-    dataset.add_samples([fo.Sample(str(path)) for path in sorted(tmp_path.glob("*.png"))], progress=False)
-    return dataset
+from plugin_operators import FAST, URI, operator
 
 
 def request(**options: Any) -> SegmentInstancesRequest:
@@ -192,65 +169,6 @@ def test_polylines(people: fo.Dataset) -> None:
     assert people.count("outlines.polylines") > 10
 
 
-@pytest.fixture
-def boxes(people: fo.Dataset) -> fo.Dataset:
-    operator("segment_instances")(people, "predicted", **FAST)
-    for sample in people:
-        for detection in sample.predicted.detections:
-            detection.mask, detection.confidence = None, None
-            detection["checked_by"] = "ann"
-            detection.tags = ["checked"]
-        sample.save()
-    return people
-
-
-def test_masks_for_boxes_keep_everything_else(boxes: fo.Dataset) -> None:
-    operator("segment_boxes")(boxes, "predicted", new_field="filled", **FAST)
-    for sample in boxes:
-        for before, after in zip(sample.predicted.detections, sample.filled.detections):
-            assert before.mask is None
-            assert after.mask.any()
-            assert (after.id, after.label, after.tags) == (before.id, before.label, before.tags)
-            assert (after.confidence, after["checked_by"]) == (None, "ann")
-            np.testing.assert_allclose(after.bounding_box, before.bounding_box, atol=1e-6)
-    first = boxes.first().filled.detections[0].mask
-    operator("segment_boxes")(boxes, "predicted", **FAST)
-    np.testing.assert_array_equal(boxes.first().predicted.detections[0].mask, first)
-
-
-def test_masks_for_odd_boxes_and_labels(boxes: fo.Dataset) -> None:
-    sample = boxes.first()
-    mine = np.ones((3, 3), dtype=bool)
-    sample["predicted"] = fo.Detections(
-        detections=[
-            fo.Detection(label="zebra crossing", bounding_box=[0.2, 0.1, 0.5, 0.7]),
-            fo.Detection(label="person", bounding_box=[0.2, 0.1, 0.0, 0.7]),
-            fo.Detection(label="person", bounding_box=[0.2, 0.1, 0.1, 0.1], mask=mine, confidence=0.5),
-        ]
-    )
-    sample.save()
-    report = operator("segment_boxes")(boxes.limit(1), "predicted", **FAST)
-    sample.reload()
-    unknown, empty, kept = sample.predicted.detections
-    assert unknown.label == "zebra crossing"
-    assert unknown.mask.any()
-    assert empty.mask is None
-    assert kept.mask.all()
-    assert report["failed"] == 1
-    for field, says in (("filepath", "holds no detections"), ("nothing", "is not there")):
-        with pytest.raises(SettingsError, match=says):
-            operator("segment_boxes")(boxes, field, **FAST)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"new_field": "no name"}, {"new_field": "1st"}, {"mask_threshold": 2}, {"num_workers": -1}, {"mask_treshold": 0.5}],
-)
-def test_wrong_options_for_boxes_are_named(boxes: fo.Dataset, options: dict[str, Any]) -> None:
-    with pytest.raises(SettingsError, match=next(iter(options))):
-        operator("segment_boxes")(boxes, "predicted", **{**FAST, **options})
-
-
 def test_patches_run_on_their_images_and_groups_on_their_slice(boxes: fo.Dataset, images: list[Path]) -> None:
     patches = boxes.to_patches("predicted")
     report = operator("segment_instances")(patches, "again", **FAST)
@@ -284,62 +202,3 @@ def test_frames_of_videos(dataset: fo.Dataset, astronaut: np.ndarray, tmp_path: 
     assert dataset.count("frames.predicted") == 6
     assert (report["state"], report["failed"]) == ("completed", 1)
     assert operator("segment_instances")(dataset.limit(1), "predicted", existing="skip", **FAST)["total"] == 0
-
-
-class Context:
-    """Enough of an operator's context to resolve a form."""
-
-    def __init__(self, dataset: fo.Dataset, **params: Any) -> None:
-        from fiftyone.operators.executor import ExecutionContext
-
-        self.ctx = ExecutionContext({"dataset_name": dataset.name, "params": params}, operator_uri=URI)
-
-    def form(self, name: str) -> Any:
-        return operator(name).resolve_input(self.ctx).type.properties
-
-
-def test_forms_name_what_is_wrong(filled: fo.Dataset) -> None:
-    fields = Context(filled).form("segment_instances")
-    assert fields["weights"].default == "bundled"
-    assert fields["confidence"].default == 0.5
-    assert "existing" not in fields
-    assert not any(field.invalid for field in fields.values())
-    wrong = Context(filled, confidence=3, label_field="filepath", more=True, batch_size=-1).form("segment_instances")
-    assert [name for name, field in wrong.items() if field.invalid] == ["label_field", "confidence", "batch_size"]
-    assert "from 0 to 1" in wrong["confidence"].error_message
-    filled.set_values("predicted", [fo.Detections() for _ in filled])
-    assert "existing" in Context(filled, label_field="predicted").form("segment_instances")
-    assert "mask_folder" in Context(filled, masks="folder").form("segment_instances")
-    assert Context(filled, weights="another file", weights_file="a.exe").form("segment_instances")["weights_file"].invalid
-    assert "none" in Context(filled).form("describe_run")
-    operator("segment_instances")(filled, "predicted", **FAST)
-    assert "description" in Context(filled).form("describe_run")
-    assert "none" in Context(filled).form("stop_run")
-    assert Context(filled).form("segment_boxes")["label_field"].default == "predicted"
-
-
-@pytest.fixture
-def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The plugin's folder as an archive on a web server, as a model source."""
-    import http.server
-
-    from conftest import ROOT
-
-    shutil.make_archive(str(tmp_path / "maskbridge"), "zip", ROOT, "plugin")
-    monkeypatch.setattr(fo.config, "model_zoo_dir", str(tmp_path / "zoo"))
-    handler = lambda *a: http.server.SimpleHTTPRequestHandler(*a, directory=str(tmp_path))  # noqa: E731
-    with http.server.ThreadingHTTPServer(("localhost", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_address[1]}/maskbridge.zip"
-        server.shutdown()
-
-
-def test_the_model_source(zoo: str, filled: fo.Dataset) -> None:
-    import fiftyone.zoo as foz
-
-    foz.register_zoo_model_source(zoo)
-    names = [name for name in foz.list_zoo_models() if name.startswith("maskbridge/")]
-    assert len(names) == 3
-    model = foz.load_zoo_model("maskbridge/bundled", confidence_threshold=0.3)
-    filled.apply_model(model, label_field="zoo", progress=False)
-    assert filled.count("zoo") == 5
