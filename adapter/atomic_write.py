@@ -1,9 +1,8 @@
-"""Files that are whole or not there."""
+"""Files that are written atomically: complete, or not at all."""
 
 from __future__ import annotations
 
-import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,24 +10,21 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` to write into; renamed to it at the end, deleted if an error comes first.
+    """A temporary file beside ``path`` to write into; renamed to it at the end, deleted if an error is raised.
 
     Example:
+        >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "a.txt"
         >>> with atomic_write(target) as file:
-        ...     _ = file.write_text("whole")
+        ...     _ = file.write_text("complete")
         >>> target.read_text()
-        'whole'
+        'complete'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary.touch(exist_ok=False)  # with the umask's permissions, unlike tempfile's
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp's files are for their owner only
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

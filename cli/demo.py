@@ -1,4 +1,4 @@
-"""``maskbridge demo``: a FiftyOne dataset with instance masks, on a machine that has nothing yet."""
+"""``maskbridge demo``: a FiftyOne dataset with instance masks, for a first try."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the images and pictures.")] = Path("maskbridge-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for images and results.")] = Path("maskbridge-demo"),
     launch: Annotated[bool, typer.Option("--launch", help="Open the FiftyOne App when done.")] = False,
 ) -> None:
     """Make the FiftyOne dataset "maskbridge-demo" from a few images, detect objects in them, draw them."""

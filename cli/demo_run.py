@@ -1,4 +1,4 @@
-"""What ``maskbridge demo`` does."""
+"""The run of ``maskbridge demo``."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ DATASET = "maskbridge-demo"
 FIELD = "instances"
 IMAGES = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "horse.png")
 """Images that scikit-image ships, free to use."""
-PATIENCE = 20.0
+DOWNLOAD_LIMIT = 20.0
 """Seconds that a download of the weights may take before the demo uses the bundled ones."""
 
 
 def run(out: Path, *, launch: bool = False) -> None:
-    """Makes the dataset, applies the model, writes pictures, prints the objects and how to open the App."""
+    """Creates the dataset, applies the model, writes annotated images, prints the objects and how to open the App."""
     console = Console(highlight=False)
     model = choose_model(console)
     try:
-        os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")  # mongod 6 works; the notice only alarms
+        os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")  # no warning about mongod 6, which works
         import fiftyone as fo
         import skimage
 
@@ -54,7 +54,7 @@ def run(out: Path, *, launch: bool = False) -> None:
         console.print(f"  {Path(sample.filepath).name}: {names or 'nothing'}")
     for failure in applied.failures:
         console.print(f"  failed: {failure.path}: {failure.reason}", markup=False)
-    console.print(f"Annotated pictures: {out}", soft_wrap=True)
+    console.print(f"Annotated images: {out}", soft_wrap=True)
     console.print(f'The FiftyOne dataset is "{DATASET}", its masks are in the field "{FIELD}". Open the App with')
     console.print(f"  maskbridge demo --launch      or      fiftyone app launch {DATASET}", markup=False)
     if launch:
@@ -62,12 +62,12 @@ def run(out: Path, *, launch: bool = False) -> None:
 
 
 def choose_model(console: Console) -> MaskRCNN:
-    """COCO's weights if they are on this machine or can be downloaded in seconds, else the bundled ones; prints which."""
+    """COCO_V1 if it is on this machine or can be downloaded in `DOWNLOAD_LIMIT` seconds, else bundled; prints which."""
     try:
-        model = MaskRCNN("COCO_V1", download_limit=PATIENCE)
+        model = MaskRCNN("COCO_V1", download_limit=DOWNLOAD_LIMIT)
         console.print("Weights: COCO_V1, 80 classes.")
     except WeightsError as error:
         model = MaskRCNN("bundled")
-        console.print(f"COCO_V1 is not at hand: {error}", style="dim", markup=False, soft_wrap=True)
-        console.print("Weights: the small bundled ones. They detect people only, and not all of them.")
+        console.print(f"COCO_V1 is not available: {error}", style="dim", markup=False, soft_wrap=True)
+        console.print("Weights: bundled (small). They detect people only, and not all of them.")
     return model

@@ -1,4 +1,4 @@
-"""``maskbridge evaluate``: weights, or existing predictions, measured by COCO's rules."""
+"""``maskbridge evaluate``: COCO metrics of weights or of existing predictions."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def evaluate(
     label_studio_export: places.LabelStudioExport = None,
     split: places.Split = None,
     predictions: Annotated[
-        str | None, typer.Option(help="FiftyOne: measure this field instead of weights; it is written there for its panel.")
+        str | None, typer.Option(help="FiftyOne: evaluate this field, not weights; the App's panel shows the result.")
     ] = None,
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
     classes: options.Classes = None,
     device: options.Device = None,
-    worst: Annotated[int, typer.Option(min=0, help="How many of the worst images are drawn.")] = 12,
+    worst: Annotated[int, typer.Option(min=0, help="How many of the worst images to draw.")] = 12,
 ) -> None:
-    """Measure by COCO's rules: its twelve numbers for boxes and masks, each class, curves, the worst images."""
+    """Compute COCO metrics: the twelve of boxes and masks, those of each class, curves, and draw the worst images."""
     from maskbridge.adapter.errors import MaskbridgeError
     from maskbridge.adapter.optional_dependencies import requires
 
@@ -37,16 +37,16 @@ def evaluate(
     )
     with requires("train"):
         from maskbridge.adapter import MaskRCNN
-        from maskbridge.adapter.evaluation.measure import evaluate as of_model
+        from maskbridge.adapter.evaluation.measure import evaluate as evaluate_model
         from maskbridge.adapter.evaluation.report import write_report
         from maskbridge.cli.evaluation_report import print_report
         from maskbridge.cli.progress import with_bar
     labeled = source.read(split)
     names = options.names(classes)
     if predictions is None:
-        steps = of_model(MaskRCNN(weights, builder=builder, device=device), labeled, class_names=names)
+        steps = evaluate_model(MaskRCNN(weights, builder=builder, device=device), labeled, class_names=names)
     elif fiftyone is None:
-        raise MaskbridgeError("--predictions names a field of a FiftyOne dataset: give --fiftyone too")
+        raise MaskbridgeError("--predictions names a field of a FiftyOne dataset: set --fiftyone too")
     else:
         from maskbridge.plugin.evaluation import of_field
 

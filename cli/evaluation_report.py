@@ -1,4 +1,4 @@
-"""What ``maskbridge evaluate`` measured, as tables."""
+"""The results of ``maskbridge evaluate`` as tables."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ if TYPE_CHECKING:
     from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset
     from maskbridge.adapter.evaluation.measure import Evaluation
 
-MOST_ROWS = 100
+MAX_ROWS = 100
 
 
 def print_report(evaluation: Evaluation, images: LabeledDataset, out: Path) -> None:
-    """Prints COCO's numbers, the classes, what could not be measured, and where the pictures are."""
+    """Prints the COCO metrics, those of each class, the classes and labels that were skipped, and the folder."""
     console = Console(highlight=False)
     table = Table(f"{len(evaluation.images)} images, {evaluation.objects} objects", *evaluation.scores)
     for number in NUMBERS:
-        table.add_row(number, *(_shown(scores.numbers[number]) for scores in evaluation.scores.values()))
+        table.add_row(number, *(_formatted(scores.numbers[number]) for scores in evaluation.scores.values()))
     console.print(table)
     kinds = [f"{kind} {number}" for kind in evaluation.scores for number in ("AP", "AP50")]
     classes = Table("class", "objects", *kinds)
     per_class = evaluation.main.per_class
-    for name in sorted(per_class, key=lambda name: -per_class[name]["objects"])[:MOST_ROWS]:
-        values = [_shown(s.per_class[name][number]) for s in evaluation.scores.values() for number in ("AP", "AP50")]
+    for name in sorted(per_class, key=lambda name: -per_class[name]["objects"])[:MAX_ROWS]:
+        values = [_formatted(s.per_class[name][number]) for s in evaluation.scores.values() for number in ("AP", "AP50")]
         classes.add_row(escape(name), f"{per_class[name]['objects']:.0f}", *values)
     console.print(classes)
     if "masks" not in evaluation.scores:
-        console.print("the labels have no masks: only boxes were measured")
+        console.print("the labels have no masks: only boxes were evaluated")
     if evaluation.not_measured:
         console.print(
-            f"not measured, since the model does not know them: {', '.join(evaluation.not_measured)}", markup=False
+            f"not evaluated, since they are not classes of the model: {', '.join(evaluation.not_measured)}", markup=False
         )
     for reason, count in images.reasons().items():
         console.print(f"labels skipped: {count} x {reason}", markup=False, soft_wrap=True)
     console.print(f"{RESULTS}, {CURVES} and the worst images ({WORST}) are in {out}", markup=False, soft_wrap=True)
 
 
-def _shown(value: float) -> str:
+def _formatted(value: float) -> str:
     return "" if value < 0 else f"{value:.4f}"

@@ -15,18 +15,20 @@ def export(
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
     height: Annotated[
-        int | None, typer.Option(help="Of the input, a multiple of 32.  [default: the network's own]")
+        int | None, typer.Option(help="Height of the input, a multiple of 32.  \\[default: the network's own]")
     ] = None,
-    width: Annotated[int | None, typer.Option(help="Of the input, a multiple of 32.  [default: for images of 4:3]")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in an input.")] = 1,
-    images: Annotated[list[Path] | None, typer.Option(help="Images to check with; may be given several times.")] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Width of the input, a multiple of 32.  \\[default: for images of 4:3]")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 1,
+    images: Annotated[list[Path] | None, typer.Option(help="Image to check with; can be repeated.")] = None,
 ) -> None:
-    """Write the network as ONNX, for a fixed input; kept only if ONNX Runtime finds what PyTorch finds."""
+    """Write the network as ONNX, for a fixed input size, and check that ONNX Runtime gives the results of PyTorch."""
     from maskbridge.adapter.errors import SettingsError
     from maskbridge.adapter.optional_dependencies import requires
 
     if (height is None) != (width is None):
-        raise SettingsError("--height and --width are given together or not at all")
+        raise SettingsError("--height and --width must be set together or not at all")
     with requires("onnx"):
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401

@@ -10,7 +10,7 @@ from maskbridge.cli import demo, evaluate, export, predict, serve, train
 
 app = typer.Typer(
     name="maskbridge",
-    help="torchvision's Mask R-CNN for people who look at images and label them.",
+    help="torchvision's Mask R-CNN for FiftyOne and Label Studio.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -30,7 +30,7 @@ def run() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        # By name: importing the adapter here would cost every --help the seconds that torch takes.
+        # By name: importing the adapter here would add the seconds that torch takes to every --help.
         if not any(base.__name__ == "MaskbridgeError" for base in type(error).__mro__):
             raise
         print(f"maskbridge: {error}", file=sys.stderr)

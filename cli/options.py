@@ -9,10 +9,10 @@ import typer
 Weights = Annotated[
     str, typer.Option(help="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…", show_default=True)
 ]
-Builder = Annotated[str | None, typer.Option(help="The network, if the weights do not name it.")]
+Builder = Annotated[str | None, typer.Option(help="The network's builder, if the weights do not name it.")]
 Confidence = Annotated[float, typer.Option(min=0, max=1, help="Objects with a score above it are detected.")]
 MaskThreshold = Annotated[float, typer.Option(min=0, max=1, help="Pixels of at least this probability are in a mask.")]
-Classes = Annotated[str | None, typer.Option(help="Names to look for, separated by commas; all by default.")]
+Classes = Annotated[str | None, typer.Option(help="Names of the classes, separated by commas; by default all.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; by default a GPU if there is one.")]
 
 

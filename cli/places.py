@@ -1,4 +1,4 @@
-"""Where labeled images come from: a COCO file, a FiftyOne dataset, a Label Studio project or its export."""
+"""Sources of labeled images: a COCO file, a FiftyOne dataset, a Label Studio project or its export."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 Coco = Annotated[Path | None, typer.Option(help="A COCO annotation file.")]
 Images = Annotated[
     Path | None,
-    typer.Option(help="The folder of its images, or of an export's.  [default: images beside the file, or its own folder]"),
+    typer.Option(help="Folder of the images of a COCO file or an export.  \\[default: images beside it, or its folder]"),
 ]
 Split = Annotated[str | None, typer.Option(help="Only images of this split: COCO's 'split', FiftyOne's tag.")]
-FiftyOne = Annotated[str | None, typer.Option("--fiftyone", help="A FiftyOne dataset.")]
-Field = Annotated[str, typer.Option(help="The field of its labels.")]
+FiftyOne = Annotated[str | None, typer.Option("--fiftyone", help="The name of a FiftyOne dataset.")]
+Field = Annotated[str, typer.Option(help="The field of the FiftyOne dataset that holds the labels.")]
 LabelStudioProject = Annotated[
-    int | None, typer.Option("--label-studio", help="The number of a Label Studio project (address and token as in serve).")
+    int | None, typer.Option("--label-studio", help="The id of a Label Studio project (address and token as in serve).")
 ]
 LabelStudioExport = Annotated[Path | None, typer.Option(help="A JSON export of a Label Studio project.")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the labels are: exactly one of ``coco``, ``fiftyone``, ``label_studio`` and ``export`` is given."""
+    """A source of labels: exactly one of ``coco``, ``fiftyone``, ``label_studio`` and ``export`` is set."""
 
     coco: Path | None = None
     images: Path | None = None
@@ -40,15 +40,15 @@ class Source:
     export: Path | None = None
 
     def __post_init__(self) -> None:
-        given = [value for value in (self.coco, self.fiftyone, self.label_studio, self.export) if value is not None]
-        if len(given) != 1:
-            raise MaskbridgeError("name one place of labels: --coco, --fiftyone, --label-studio or --label-studio-export")
+        sources = [value for value in (self.coco, self.fiftyone, self.label_studio, self.export) if value is not None]
+        if len(sources) != 1:
+            raise MaskbridgeError("name one source of labels: --coco, --fiftyone, --label-studio or --label-studio-export")
 
     def read(self, split: str | None = None) -> LabeledDataset:
         """The labeled images; those of one split, or all.
 
         Raises:
-            MaskbridgeError: they cannot be had.
+            MaskbridgeError: the images or labels cannot be read.
         """
         if self.coco is not None:
             from maskbridge.adapter.datasets.coco_dataset import read_coco

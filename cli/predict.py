@@ -1,4 +1,4 @@
-"""``maskbridge predict``: images in, annotated pictures and a COCO results file out."""
+"""``maskbridge predict``: images in, annotated images and a COCO results file out."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from maskbridge.cli import options
 
 def predict(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures and predictions.json.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the annotated images and predictions.json.")],
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
     confidence: options.Confidence = 0.5,
     mask_threshold: options.MaskThreshold = 0.5,
     classes: options.Classes = None,
     device: options.Device = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images run together; 1 on a CPU, 8 on a GPU.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
+    ] = None,
 ) -> None:
-    """Detect objects in images: annotated PNGs, predictions.json (COCO results) and a table. Run again, it resumes."""
+    """Detect objects in images: annotated PNGs, COCO results, a table. The same command resumes after an interruption."""
     from maskbridge.adapter import MaskRCNN
     from maskbridge.cli.prediction_report import print_report
     from maskbridge.cli.prediction_run import PredictionRun, find_images

@@ -1,4 +1,4 @@
-"""A run of ``maskbridge predict`` that can be interrupted: what is done is in a journal beside the results."""
+"""An interruptible run of ``maskbridge predict``: a journal beside the results lists the finished images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESULTS = "predictions.json"
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image to predict: its path, its path below the common folder of all, and its id in the results."""
+    """An image to predict: its path, its path below the common folder of all images, and that of its annotated image."""
 
     path: Path
     name: str
@@ -32,13 +32,13 @@ class ImageFile:
 
     @property
     def image_id(self) -> int | str:
-        """COCO's own number for files named by one (``000000397133.jpg``), else the picture's name without its ending."""
+        """The number that names the file, as in COCO (``000000397133.jpg``), else ``picture`` without its ending."""
         stem = self.picture.removesuffix(".png")
         return int(stem) if stem.isascii() and stem.isdigit() else stem
 
 
 def find_images(paths: Iterable[Path], out: Path) -> list[ImageFile]:
-    """The images among files and folders (searched to the bottom), sorted, each once; not those below ``out``.
+    """The images among files and folders (searched recursively), sorted, without duplicates; not those below ``out``.
 
     Raises:
         MaskbridgeError: a path does not exist, or there are no images.
@@ -54,12 +54,12 @@ def find_images(paths: Iterable[Path], out: Path) -> list[ImageFile]:
         else:
             raise MaskbridgeError(f"{path}: no such file or folder")
     if not unique:
-        raise MaskbridgeError(f"no images in {', '.join(map(str, paths))} (looked for {', '.join(sorted(endings))})")
+        raise MaskbridgeError(f"no images in {', '.join(map(str, paths))} (file endings: {', '.join(sorted(endings))})")
     files = sorted(unique)
     root = Path(os.path.commonpath([file.parent for file in files]))
     names = [file.relative_to(root).as_posix() for file in files]
     stems = Counter(str(Path(name).with_suffix("")).lower() for name in names)
-    # Two images that differ in their endings only keep them, or one picture would overwrite the other.
+    # Two images that differ only in their endings keep them, or one annotated image would overwrite the other.
     pictures = [
         (name if stems[str(Path(name).with_suffix("")).lower()] > 1 else str(Path(name).with_suffix(""))) + ".png"
         for name in names
@@ -68,13 +68,13 @@ def find_images(paths: Iterable[Path], out: Path) -> list[ImageFile]:
 
 
 class PredictionRun:
-    """Predicts images into a folder. Each finished image is a line of the journal; a new run with the same model, settings
-    and images skips those; any other starts from scratch.
+    """Writes predictions into a folder. Each finished image is a line of the journal; a run with the same model, settings
+    and images skips them; any other starts from scratch.
 
     Args:
         model: the model.
-        settings: of the model.
-        out: the folder; made if need be.
+        settings: the settings of the model.
+        out: the folder; created if missing.
     """
 
     def __init__(self, model: MaskRCNN, settings: Settings, out: Path) -> None:
@@ -82,25 +82,25 @@ class PredictionRun:
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise MaskbridgeError(f"{out}: cannot be made a folder ({error.strerror})") from error
-        made_by = [model.fingerprint, asdict(settings)]
-        self._key = hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
+            raise MaskbridgeError(f"{out}: cannot create the folder ({error.strerror})") from error
+        identity = [model.fingerprint, asdict(settings)]
+        self._key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.entries = self._read_journal()
 
     def predict(self, images: list[ImageFile], *, batch_size: int | None = None, progress: bool = True) -> None:
-        """Predicts the images that are not done, then writes `RESULTS`."""
+        """Predicts the images that are not finished, then writes `RESULTS`."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        to_do = [image for image in images if not self._is_done(image)]
+        remaining = [image for image in images if not self._is_done(image)]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(stderr=True)
         with (
             Progress(*columns, console=console, disable=not progress) as bar,
             (self.out / JOURNAL).open("a", encoding="utf-8") as journal,
         ):
-            task = bar.add_task("images", total=len(images), completed=len(images) - len(to_do))
-            for image, result in self._results(to_do, batch_size):
+            task = bar.add_task("images", total=len(images), completed=len(images) - len(remaining))
+            for image, result in self._results(remaining, batch_size):
                 entry = self._finish(image, result)
                 self.entries[image.name] = entry
                 journal.write(json.dumps(entry) + "\n")
@@ -109,7 +109,7 @@ class PredictionRun:
         self._write_results(images)
 
     def failures(self, images: list[ImageFile]) -> dict[str, str]:
-        """Why images failed, by name."""
+        """The reasons of the images that failed, by name."""
         return {image.name: reason for image in images if (reason := self.entries[image.name].get("failed"))}
 
     def _results(
@@ -130,7 +130,7 @@ class PredictionRun:
 
     def _is_done(self, image: ImageFile) -> bool:
         entry = self.entries.get(image.name, {})
-        if "results" not in entry:  # failed, or not started: a corrupt image may have been repaired since
+        if "results" not in entry:  # failed or not started: a corrupt image may have been repaired
             return False
         return entry.get("stamp") == _stamp(image.path) and (self.out / image.picture).is_file()
 
@@ -138,11 +138,11 @@ class PredictionRun:
         path, entries = self.out / JOURNAL, {}
         if path.is_file():
             for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # the last line of a killed run may be half
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # a killed run may leave an incomplete line
                     entry = json.loads(line)
                     if entry["key"] == self._key:
                         entries[entry["name"]] = entry
-        with atomic_write(path) as file:  # without what other settings left, and ending in a whole line
+        with atomic_write(path) as file:  # drops entries of other settings and an incomplete last line
             file.write_text("".join(json.dumps(entry) + "\n" for entry in entries.values()), encoding="utf-8")
         return entries
 
@@ -155,7 +155,7 @@ class PredictionRun:
 
 
 def _absolute(path: Path) -> Path:
-    """Without ``..``, but with symbolic links as they are: two links to one image are two images."""
+    """The path without ``..``, but not resolving symbolic links: two links to one image are two images."""
     return Path(os.path.abspath(path))  # noqa: PTH100 Path.resolve would follow the links
 
 

@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 
 def with_bar(steps: Generator[int, None, T], total: int, what: str = "images") -> T:
-    """Runs work to its end and returns what it returns; the bar is on standard error.
+    """Runs a generator to its end with a progress bar on standard error; returns its result.
 
     Args:
-        steps: yields how many of ``total`` are done.
-        total: how many there are.
-        what: what is counted, in a word or two.
+        steps: yields the number that is done of ``total``.
+        total: the number in all.
+        what: a name for what is counted, such as ``"images"``.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:

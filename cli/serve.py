@@ -8,32 +8,34 @@ import typer
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.  [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.  [default: 9090]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.  \\[default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.  \\[default: 9090]")] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…  [default: DEFAULT]"),
+        typer.Option(help="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…  \\[default: DEFAULT]"),
     ] = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Objects with a score above it are detected.  [default: 0.5]")
+        float | None, typer.Option(help="Objects with a score above it are detected.  \\[default: 0.5]")
     ] = None,
     mask_threshold: Annotated[
-        float | None, typer.Option(help="Pixels of at least this probability are in a mask.  [default: 0.5]")
+        float | None, typer.Option(help="Pixels of at least this probability are in a mask.  \\[default: 0.5]")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; by default a GPU if there is one.")] = None,
     label_studio_url: Annotated[
         str | None,
-        typer.Option(help="Label Studio's address, as seen from this machine.  [default: http://localhost:8080]"),
+        typer.Option(help="Label Studio's address, as seen from this machine.  \\[default: http://localhost:8080]"),
     ] = None,
     allowed_hosts: Annotated[
         str | None, typer.Option(help="Hosts and networks with private addresses that images may be fetched from.")
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.  [default: info]")] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="Lowest level of log messages: debug, info, warning or error.  \\[default: info]")
+    ] = None,
 ) -> None:
-    """Starts the Label Studio backend.
+    """Start the Label Studio backend.
 
-    Every setting is also read from the environment: MASKBRIDGE_PORT, MASKBRIDGE_CONFIDENCE, and so on; Label Studio's
-    token only from there, as MASKBRIDGE_LABEL_STUDIO_TOKEN. docs/label-studio.md lists all of them.
+    All settings can also be set in the environment: MASKBRIDGE_PORT, MASKBRIDGE_CONFIDENCE, and so on; Label Studio's
+    token only there, as MASKBRIDGE_LABEL_STUDIO_TOKEN. docs/label-studio.md lists all of them.
     """
     from maskbridge.adapter.errors import MaskbridgeError
 

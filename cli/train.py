@@ -11,7 +11,7 @@ from maskbridge.cli import options, places
 
 
 def train(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights, figures and curves.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights, metrics and curves.")],
     coco: places.Coco = None,
     images: places.Images = None,
     fiftyone: places.FiftyOne = None,
@@ -19,36 +19,42 @@ def train(
     label_studio: places.LabelStudioProject = None,
     label_studio_export: places.LabelStudioExport = None,
     split: places.Split = None,
-    validation_split: Annotated[str | None, typer.Option(help="The split to measure with.")] = None,
-    validation_coco: Annotated[Path | None, typer.Option(help="A COCO file of images to measure with.")] = None,
+    validation_split: Annotated[str | None, typer.Option(help="The split used for validation.")] = None,
+    validation_coco: Annotated[Path | None, typer.Option(help="A COCO file of the images used for validation.")] = None,
     validation_fraction: Annotated[
         float,
-        typer.Option(min=0, max=0.9, help="Without one of these two: the part of the images that is kept to measure."),
+        typer.Option(min=0, max=0.9, help="Without these two: fraction of the images used for validation."),
     ] = 0.1,
     segment_boxes: Annotated[
-        bool, typer.Option("--segment-boxes", help="Labels that are boxes only get masks from the weights started from.")
+        bool,
+        typer.Option("--segment-boxes", help="Predict masks for labels with boxes only, with the weights to start from."),
     ] = False,
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
     weights_backbone: Annotated[
-        str | None, typer.Option(help="With --weights none: weights of the backbone alone, by name or a .pth file.")
+        str | None, typer.Option(help="With --weights none: weights of the backbone, by name or a .pth file.")
     ] = None,
     classes: options.Classes = None,
-    epochs: Annotated[int, typer.Option(min=1, help="How often all images are seen.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over all images.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 2,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's, after the warm-up; it falls along a cosine.")] = 1e-4,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of AdamW after the warm-up; cosine decay.")] = 1e-4,
     warmup_steps: Annotated[
-        int | None, typer.Option(help="Steps in which it rises.  [default: a tenth, at most 1,000]")
+        int | None, typer.Option(help="Steps of the warm-up.  \\[default: a tenth, at most 1,000]")
     ] = None,
-    trainable_backbone_layers: Annotated[int, typer.Option(min=0, max=5, help="Blocks of the backbone to train.")] = 3,
-    scale_jitter: Annotated[tuple[float, float], typer.Option(help="Least and greatest scale of an image.")] = (0.75, 1.25),
+    trainable_backbone_layers: Annotated[
+        int, typer.Option(min=0, max=5, help="Blocks of the backbone to train, from the last.")
+    ] = 3,
+    scale_jitter: Annotated[tuple[float, float], typer.Option(help="Minimum and maximum scale of an image.")] = (
+        0.75,
+        1.25,
+    ),
     precision: Annotated[str, typer.Option(help="32, or bf16 or 16 on a GPU.")] = "32",
     device: options.Device = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs that share the work.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
-    """Train on labels of a COCO file, FiftyOne or Label Studio. Run again after an interruption, it resumes."""
+    """Train on labels of a COCO file, FiftyOne or Label Studio. The same command resumes after an interruption."""
     from maskbridge.adapter.optional_dependencies import requires
 
     source = places.Source(
@@ -94,7 +100,7 @@ def train(
     torch.manual_seed(seed)
     scratch = weights.lower() == "none"
     if scratch and segment_boxes:
-        raise SettingsError("--segment-boxes needs weights that find masks, not --weights none")
+        raise SettingsError("--segment-boxes needs weights that predict masks, not --weights none")
     model = MaskRCNN(
         None if scratch else weights,
         builder=builder,

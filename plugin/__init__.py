@@ -1,7 +1,7 @@
 """Mask R-CNN for FiftyOne: a model for ``dataset.apply_model``, labels that convert both ways, operators for the App.
 
-FiftyOne loads this file under a name of its own, whenever it lists plugins: it imports nothing heavy, and logs in one line
-what is missing, since FiftyOne hides the reason.
+FiftyOne imports this file under another module name each time it lists plugins, so it imports nothing heavy. A missing
+package is logged in one line, since FiftyOne hides the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ logger = logging.getLogger("maskbridge")
 
 
 def register(plugin: Any) -> None:
-    """What FiftyOne calls: registers the operators."""
+    """Registers the operators; called by FiftyOne."""
     try:
         from maskbridge.plugin.operators import OPERATORS
     except ImportError as error:
@@ -33,14 +33,14 @@ def register(plugin: Any) -> None:
 
 
 def download_model(model_name: str, model_path: str) -> None:
-    """What FiftyOne's model zoo calls for a model of ``manifest.json``."""
+    """Downloads the weights of a model of ``manifest.json``; called by FiftyOne's model zoo."""
     from maskbridge.plugin.zoo import download
 
     download(model_name, model_path)
 
 
 def load_model(model_name: str, model_path: str, **options: Any) -> MaskRCNNModel:
-    """What FiftyOne's model zoo calls for a model that was downloaded."""
+    """Loads a downloaded model; called by FiftyOne's model zoo."""
     from maskbridge.plugin.zoo import load
 
     return load(model_name, model_path, **options)

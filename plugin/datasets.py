@@ -1,4 +1,4 @@
-"""A FiftyOne dataset's labels as what the adapter trains on and measures against."""
+"""A FiftyOne dataset's labels as a `LabeledDataset`, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from maskbridge.plugin.labels import from_detections, from_polylines
 
 
 def open_dataset(name: str) -> fo.Dataset:
-    """A dataset by name.
+    """Loads a dataset by its name.
 
     Raises:
-        SettingsError: there is none of this name; the nearest is named.
+        SettingsError: no such dataset; the message names the most similar one.
     """
     if name not in fo.list_datasets():
         raise SettingsError(f"no FiftyOne dataset {name!r}: {nearest(name, fo.list_datasets())}")
@@ -30,7 +30,7 @@ def open_dataset(name: str) -> fo.Dataset:
 
 
 def flat(collection: fo.core.collections.SampleCollection) -> fo.core.collections.SampleCollection:
-    """The samples to label: patches give their source images, groups their active slice.
+    """The samples themselves: for patches their source images, for groups their active slice.
 
     Raises:
         SettingsError: the samples are neither images nor videos.
@@ -52,7 +52,7 @@ def labeled_dataset(collection: fo.core.collections.SampleCollection, field: str
     as a crowd (``iscrowd``) stays marked.
 
     Raises:
-        SettingsError: the samples are not images, or the field holds something else.
+        SettingsError: the samples are not images, or the field holds neither detections nor polylines.
     """
     samples = flat(collection)
     if samples.media_type != fom.IMAGE:
@@ -60,11 +60,11 @@ def labeled_dataset(collection: fo.core.collections.SampleCollection, field: str
     schema = samples._root_dataset.get_field_schema(flat=False)
     if field not in schema:
         raise SettingsError(f"no field {field!r}: {nearest(field, schema)}")
-    holds = getattr(schema[field], "document_type", type(schema[field]))
-    read = {fo.Detections: from_detections, fo.Polylines: from_polylines}.get(holds)
-    if read is None:
-        raise SettingsError(f"the field {field!r} holds {holds.__name__}, not Detections or Polylines")
-    names = samples.distinct(f"{field}.{holds._LABEL_LIST_FIELD}.label")
+    label_type = getattr(schema[field], "document_type", type(schema[field]))
+    convert = {fo.Detections: from_detections, fo.Polylines: from_polylines}.get(label_type)
+    if convert is None:
+        raise SettingsError(f"the field {field!r} holds {label_type.__name__}, not Detections or Polylines")
+    names = samples.distinct(f"{field}.{label_type._LABEL_LIST_FIELD}.label")
     class_names = (BACKGROUND, *sorted(name for name in names if name))
     images, skipped = [], []
     for sample in samples.select_fields(field).iter_samples(progress=False):
@@ -75,17 +75,17 @@ def labeled_dataset(collection: fo.core.collections.SampleCollection, field: str
             skipped.append(SkippedLabel(name, "all", f"the image: {error.reason}"))
             continue
         valid = []
-        for label in getattr(sample[field], holds._LABEL_LIST_FIELD, None) or ():
+        for label in getattr(sample[field], label_type._LABEL_LIST_FIELD, None) or ():
             try:
-                read([label], size)
+                convert([label], size)
                 valid.append(label)
             except (AnnotationError, ValueError, TypeError, OSError) as error:
                 skipped.append(SkippedLabel(name, str(label.label), f"cannot be read: {error}"))
-        images.append(LabeledImage.of(sample.filepath, _without_others(read(valid, size, class_names)), name))
+        images.append(LabeledImage.of(sample.filepath, _with_only_iscrowd(convert(valid, size, class_names)), name))
     return LabeledDataset(tuple(images), class_names, tuple(skipped))
 
 
-def _without_others(instances: Instances) -> Instances:
-    """Of the labels' attributes only ``iscrowd``: others may mean something else than COCO's of the same name."""
+def _with_only_iscrowd(instances: Instances) -> Instances:
+    """Keeps only the attribute ``iscrowd``: others may share a name with COCO's and mean something else."""
     crowds = tuple({"iscrowd": int(is_crowd(attributes))} for attributes in instances.attributes or ())
     return replace(instances, attributes=crowds, scores=None)

@@ -1,4 +1,4 @@
-"""Predictions that a FiftyOne dataset holds, measured by COCO's rules and by FiftyOne's own evaluation."""
+"""Evaluates the predictions in a field of a FiftyOne dataset: COCO metrics, and FiftyOne's own evaluation."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def of_field(
     split: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Generator[int, None, Evaluation]:
-    """Measures a field of predictions against a field of labels; iterates like `maskbridge.adapter.evaluation.measure`.
+    """Evaluates a field of predictions against a field of labels; iterates like `maskbridge.adapter.evaluation.measure`.
 
-    By default all classes of the labels are measured, those that were never predicted too. FiftyOne's own evaluation is run
+    By default all classes of the labels are evaluated, also those without predictions. FiftyOne's own evaluation is run
     too, under the key ``maskbridge_<predictions>``: its panel shows it, and samples and labels get their matches. Its box
-    mAP is COCO's; of masks it estimates the size, so those figures differ a little.
+    mAP equals COCO's; it estimates the size of masks, so its mask mAP differs a little.
 
     Raises:
-        SettingsError: a field is missing, or is not of detections.
+        SettingsError: a field is missing or holds no detections.
     """
     dataset = open_dataset(dataset_name)
     view = dataset.view() if split is None else dataset.match_tags(split)
@@ -54,7 +54,7 @@ def of_field(
     }
     try:
         view.evaluate_detections(predictions, use_masks="masks" in evaluation.scores, **options)
-    except (ValueError, IndexError) as error:  # of its mask IoU, where a box leaves its image
+    except (ValueError, IndexError) as error:  # raised by its mask IoU if a box reaches outside of its image
         logger.warning(
             "FiftyOne cannot measure the masks of %r (%s: a box outside of its image?): its panel shows boxes",
             predictions,
@@ -65,7 +65,7 @@ def of_field(
 
 
 def evaluation_key(predictions: str) -> str:
-    """The key under which FiftyOne keeps the evaluation of a field."""
+    """The key under which FiftyOne stores the evaluation of a field."""
     return "maskbridge_" + re.sub(r"\W", "_", predictions)
 
 

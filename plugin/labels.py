@@ -9,8 +9,7 @@ import fiftyone as fo
 import numpy as np
 from bson import ObjectId
 
-from maskbridge.adapter import Instances, MaskCrop
-from maskbridge.adapter import polygons as outlines
+from maskbridge.adapter import Instances, MaskCrop, polygons
 from maskbridge.adapter.instances import BACKGROUND
 
 Window = tuple[int, int, int, int]
@@ -19,7 +18,7 @@ Window = tuple[int, int, int, int]
 def window_of(bounding_box: Sequence[float], size: tuple[int, int]) -> Window:
     """The window of whole pixels (x1, y1, x2, y2) that FiftyOne reads a relative box as, in an image of ``size`` (H, W).
 
-    FiftyOne adds the box's width to its left edge, cuts both edges to 0..1, multiplies by the image's width and truncates
+    FiftyOne adds the box's width to its left edge, clips both edges to 0..1, multiplies by the image's width and truncates
     (``fiftyone.utils.eta``, ``eta.core.geometry``). A window may be empty.
 
     Example:
@@ -32,9 +31,9 @@ def window_of(bounding_box: Sequence[float], size: tuple[int, int]) -> Window:
 
 
 def to_detections(instances: Instances) -> fo.Detections:
-    """Instances as FiftyOne's detections: label, confidence, relative box, mask; ids and attributes where there are any.
+    """Instances as FiftyOne's detections: label, confidence, relative box, mask, and ids and attributes if present.
 
-    An id that is not one of FiftyOne's (24 hex digits) is kept as the attribute `SOURCE_ID`, and comes back as the id.
+    An id that is not one of FiftyOne's (24 hex digits) is kept as the attribute `SOURCE_ID`, and converted back to the id.
     The float box is kept. The mask is cut to the window of whole pixels that FiftyOne will read that box as, so its
     ``to_segmentation`` and the App show the adapter's pixels. Where that window is empty (a box thinner than a pixel) the
     mask is one pixel wide or high and False: it renders as nothing.
@@ -61,7 +60,8 @@ def from_detections(
     Args:
         detections: masks may be in the database or on disk, or missing (then the crop is None). None means no objects.
         size: (H, W) of the image.
-        class_names: names by label; labels beyond them are added. By default the labels' own, background first.
+        class_names: the names of the classes; names of labels that are missing from it are appended. By default the
+            names of the labels, background first.
     """
     items = list(getattr(detections, "detections", detections) or ())
     height, width = size
@@ -99,13 +99,13 @@ def from_polylines(
         rings = [np.asarray(shape, dtype=np.float64).reshape(-1, 2) * scale for shape in polyline.points]
         points = np.concatenate(rings) if rings else np.zeros((1, 2))
         boxes.append([*points.min(axis=0), *points.max(axis=0)])
-        areas = [ring for ring in rings if len(ring) >= 3] if polyline.filled else []
-        masks.append(outlines.from_polygons(areas, size) if areas else None)
+        filled = [ring for ring in rings if len(ring) >= 3] if polyline.filled else []
+        masks.append(polygons.from_polygons(filled, size) if filled else None)
     return _instances(items, boxes, masks, size, class_names)
 
 
 SOURCE_ID = "source_id"
-"""The attribute for an id of another tool."""
+"""The attribute that holds the id of another tool."""
 _OWN_FIELDS = {"label", "confidence", "bounding_box", "mask", "mask_path", "points", "closed", "filled"}
 
 
@@ -129,12 +129,12 @@ def _instances(
 ) -> Instances:
     names = list(class_names or (BACKGROUND,))
     names += sorted({label.label or "" for label in items} - set(names))
-    labels_of = {name: index for index, name in enumerate(names)}
+    label_of = {name: index for index, name in enumerate(names)}
     scores = [label.confidence for label in items]
     return Instances(
         size=size,
         boxes=np.asarray(boxes, dtype=np.float32).reshape(-1, 4),
-        labels=np.asarray([labels_of[label.label or ""] for label in items], dtype=np.int64),
+        labels=np.asarray([label_of[label.label or ""] for label in items], dtype=np.int64),
         class_names=tuple(names),
         masks=tuple(masks),
         scores=np.asarray(scores, dtype=np.float32) if scores and None not in scores else None,
@@ -162,7 +162,7 @@ def _crop(detection: fo.Detection, size: tuple[int, int]) -> MaskCrop | None:
 
 
 def _resized(mask: Any, width: int, height: int) -> np.ndarray:
-    """Other tools' masks may be larger or smaller than their window; FiftyOne resizes them like this."""
+    """Resizes a mask to its window as FiftyOne does: other tools' masks may be larger or smaller."""
     from eta.core.image import resize
 
     return resize(mask.astype(np.uint8), width=width, height=height).astype(bool)

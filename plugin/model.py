@@ -19,7 +19,7 @@ from maskbridge.plugin.labels import to_detections
 
 @dataclass
 class ApplyConfig:
-    """What ``apply_model`` sets on a model for the time of one call, by these names."""
+    """The attributes that ``apply_model`` sets on a model for one call; the names are FiftyOne's."""
 
     confidence_thresh: float | None = None
     filter_classes: Collection[str] | None = None
@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """What the data loader's workers hand over: an image, or why there is none."""
+    """What the data loader's workers return: an image, or the error of an invalid one."""
 
     sample_id: str | None
     path: str | None
@@ -61,19 +61,19 @@ class ImageGetItem(fout.GetItem):
 class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
     """`maskbridge.adapter.MaskRCNN` for FiftyOne: ``dataset.apply_model(MaskRCNNModel(), label_field="instances")``.
 
-    Images of any sizes share a batch, a bad one does not take its batch with it, and thresholds and classes given to
-    ``apply_model`` (``confidence_thresh``, ``classes``) act before masks are made. Images without objects get an empty
-    ``Detections``; images that failed get nothing and are listed in ``failures``.
+    Images of any sizes share a batch; an invalid image does not fail its batch. Thresholds and classes passed to
+    ``apply_model`` (``confidence_thresh``, ``classes``) apply before masks are computed. Images without objects get an
+    empty ``Detections``; images that failed get no label and are listed in ``failures``.
 
     Args:
-        model: a `MaskRCNN`, or weights for one (see there).
-        confidence_threshold: objects with a higher score are detected, unless ``apply_model`` sets another.
-        mask_threshold: pixels with a probability of at least this are in a mask.
-        classes: names of the classes to look for, if ``apply_model`` gives none; by default all.
-        max_detections: most objects in an image; by default the model's own (100).
+        model: a `MaskRCNN`, or weights for one (see its arguments).
+        confidence_threshold: objects with a score above it are detected, unless ``apply_model`` sets another.
+        mask_threshold: pixels of at least this probability are in a mask.
+        classes: names of the classes to detect, unless ``apply_model`` sets others; by default all.
+        max_detections: maximum number of objects in an image; by default the model's own (100).
         on_error: ``"skip"`` continues after an invalid image; ``"raise"`` raises its `ImageError`, which ``apply_model``
             raises with ``skip_failures=False``.
-        **arguments: for `MaskRCNN`, where weights are given: ``device``, ``builder``, ….
+        **arguments: for `MaskRCNN`, if ``model`` is weights: ``device``, ``builder``, ….
 
     Attributes:
         failures: the images that failed since the model was last entered (each ``apply_model`` enters it).
@@ -98,19 +98,19 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
         if on_error not in ("skip", "raise"):
             raise SettingsError(f"on_error is 'skip' or 'raise', not {on_error!r}")
         if isinstance(model, MaskRCNN) and arguments:
-            raise SettingsError(f"{', '.join(arguments)}: such arguments go to the MaskRCNN that was given")
+            raise SettingsError(f"{', '.join(arguments)}: pass these arguments to the MaskRCNN instead")
         self.model = model if isinstance(model, MaskRCNN) else MaskRCNN(model, **arguments)
         self.config = ApplyConfig()
         self.failures: list[Failure] = []
         self._on_error = on_error
-        self._chosen: dict[str, Any] = {
+        self._options: dict[str, Any] = {
             "confidence_threshold": confidence_threshold,
             "mask_threshold": mask_threshold,
             "classes": classes,
             "max_detections": max_detections,
         }
         self._preprocess = True
-        self._settings()  # a wrong value is known now, not after the first batch
+        self._settings()  # raises on an invalid value now, not after the first batch
 
     def __enter__(self) -> MaskRCNNModel:
         self._settings()
@@ -126,7 +126,7 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
 
     @property
     def ragged_batches(self) -> bool:
-        return False  # FiftyOne takes True to mean that only batches of one are possible
+        return False  # for FiftyOne, True allows only batches of one image
 
     @property
     def transforms(self) -> None:
@@ -149,7 +149,7 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
         return batch
 
     @property
-    def _using_gpu(self) -> bool:  # FiftyOne asks for it where pin_memory is given
+    def _using_gpu(self) -> bool:  # FiftyOne reads it if pin_memory is set
         return self.model.device.type == "cuda"
 
     def build_get_item(self, field_mapping: Mapping[str, str] | None = None) -> ImageGetItem:
@@ -167,9 +167,9 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
         """Like `predict_all`, before the conversion to FiftyOne's labels."""
         batch = [arg if isinstance(arg, LoadedImage) else _loaded(arg) for arg in args]
         results = self.model.predict_read([loaded.image for loaded in batch], self._settings())
-        return [self._kept(loaded, result) for loaded, result in zip(batch, results)]
+        return [self._or_failure(loaded, result) for loaded, result in zip(batch, results)]
 
-    def _kept(self, loaded: LoadedImage, result: Instances | ImageError) -> Instances | None:
+    def _or_failure(self, loaded: LoadedImage, result: Instances | ImageError) -> Instances | None:
         if isinstance(result, Instances):
             return result
         if self._on_error == "raise":
@@ -178,12 +178,12 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
         return None
 
     def _settings(self) -> Settings:
-        chosen = dict(self._chosen)
+        options = dict(self._options)
         if self.config.confidence_thresh is not None:
-            chosen["confidence_threshold"] = self.config.confidence_thresh
+            options["confidence_threshold"] = self.config.confidence_thresh
         if self.config.filter_classes is not None:
-            chosen["classes"] = self.config.filter_classes
-        return self.model.settings(**chosen)
+            options["classes"] = self.config.filter_classes
+        return self.model.settings(**options)
 
 
 def _loaded(image: Any) -> LoadedImage:

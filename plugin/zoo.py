@@ -12,10 +12,10 @@ from maskbridge.plugin.model import MaskRCNNModel
 
 
 def download(model_name: str, model_path: str) -> None:
-    """Copies a model's weights to where FiftyOne expects them.
+    """Copies a model's weights to the path that FiftyOne expects.
 
     Raises:
-        WeightsError: they cannot be downloaded.
+        WeightsError: the weights cannot be downloaded.
     """
     path = Path(model_path)
     if path.name == BUNDLED_FILE.name:
@@ -29,5 +29,5 @@ def download(model_name: str, model_path: str) -> None:
 
 
 def load(model_name: str, model_path: str, **options: Any) -> MaskRCNNModel:
-    """A model from weights that were downloaded; options are those of `MaskRCNNModel`."""
+    """Loads a model from downloaded weights; options are those of `MaskRCNNModel`."""
     return MaskRCNNModel(model_path, **options)

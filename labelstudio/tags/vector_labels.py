@@ -17,7 +17,7 @@ STEPS = 16
 
 
 class VectorLabels(PolygonLabels):
-    """A region for each component of a mask: the closed path of `PolygonLabels`. Bézier curves of annotators are decoded too.
+    """A region for each component of a mask: the closed path of `PolygonLabels`. Curves are decoded too.
 
     The region's value is that of the editor's VectorRegion: ``vertices`` with ``id`` and ``prevPointId``, in the order of
     the path, and ``closed``.

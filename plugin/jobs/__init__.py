@@ -1,1 +1,1 @@
-"""The long jobs: one iterator each."""
+"""The long jobs: one generator each."""

@@ -1,4 +1,4 @@
-"""What all long jobs share: progress, a report, a run kept on the dataset, and a way to stop."""
+"""What all long jobs share: progress, a report, a run stored on the dataset, and a way to stop."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """As an operator returns it: without the failures themselves, which are kept with the run."""
-        kept = {name: getattr(self, name) for name in ("run_key", "state", "done", "total", "objects")}
-        return kept | {"failed": len(self.failures), "seconds": round(self.seconds, 1)}
+        values = {name: getattr(self, name) for name in ("run_key", "state", "done", "total", "objects")}
+        return values | {"failed": len(self.failures), "seconds": round(self.seconds, 1)}
 
 
 @dataclass
@@ -74,13 +74,13 @@ class Run:
     """A run as it is registered.
 
     Attributes:
-        dataset: where it is kept.
+        dataset: the dataset that it is stored on.
         operator: its name.
-        request: what was asked.
-        field: what is written or, for training, read.
+        request: its parameters.
+        field: the field that is written or, for training, read.
         model: the model.
-        total: how much there is to do.
-        skipped: samples that are left as they are.
+        total: images, frames or steps to do.
+        skipped: samples that are skipped, since they have labels.
     """
 
     dataset: fo.Dataset
@@ -114,7 +114,7 @@ def execute(run: Run, work: Callable[[Tally], Iterator[None]]) -> Generator[Prog
     """
     dataset = run.dataset
     key = records.start(dataset, run.operator, run.request.to_dict(), **run.facts())
-    tally, state, started, seen = Tally(), "failed", time.monotonic(), time.monotonic()
+    tally, state, started, last_heartbeat = Tally(), "failed", time.monotonic(), time.monotonic()
     try:
         yield Progress(0, run.total, 0, 0)
         for _ in work(tally):
@@ -122,9 +122,9 @@ def execute(run: Run, work: Callable[[Tally], Iterator[None]]) -> Generator[Prog
             if records.is_stopped(dataset, key):
                 state = "stopped"
                 break
-            if time.monotonic() - seen > HEARTBEAT:
+            if time.monotonic() - last_heartbeat > HEARTBEAT:
                 records.update(dataset, key, done=tally.done, objects=tally.objects)
-                seen = time.monotonic()
+                last_heartbeat = time.monotonic()
         else:
             state = "completed"
     except GeneratorExit:

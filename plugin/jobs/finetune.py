@@ -43,14 +43,14 @@ def finetune(
     Iterates like `maskbridge.plugin.jobs.segment_instances.segment_instances`, over the steps of the training run.
 
     Raises:
-        MaskbridgeError: no label can be used, the weights cannot be had, or the training run cannot continue.
+        MaskbridgeError: no label can be used, the weights cannot be loaded, or the training run cannot continue.
     """
     dataset = collection._root_dataset
     labeled = labeled_dataset(collection, request.label_field)
     names = request.classes or labeled.class_names[1:]
     if not len(labeled):
         raise DataError("there are no images to train on")
-    kept = usable(labeled, names)
+    trainable = usable(labeled, names)
     images, validation = labeled.split(request.validation)
     training = _Training(
         model=load(request.weights, request.device),
@@ -70,7 +70,7 @@ def finetune(
         model=training.model,
         total=-(-len(images) // training.settings.batch_size) * training.settings.epochs,
     )
-    return (yield from execute(run, lambda tally: _work(training, kept, tally)))
+    return (yield from execute(run, lambda tally: _work(training, trainable, tally)))
 
 
 def default_name(dataset: fo.Dataset, label_field: str) -> str:
@@ -78,9 +78,9 @@ def default_name(dataset: fo.Dataset, label_field: str) -> str:
     return re.sub(r"[^\w-]+", "-", f"{dataset.name}-{label_field}-{time.strftime('%Y%m%d-%H%M%S')}").strip("-")
 
 
-def _work(training: _Training, kept: LabeledDataset, tally: Tally) -> Iterator[None]:
-    tally.objects = kept.objects
-    tally.failures += [Failure(None, label.image, f"{label.label}: {label.reason}") for label in kept.skipped]
+def _work(training: _Training, trainable: LabeledDataset, tally: Tally) -> Iterator[None]:
+    tally.objects = trainable.objects
+    tally.failures += [Failure(None, label.image, f"{label.label}: {label.reason}") for label in trainable.skipped]
     steps = train_steps(
         training.model,
         training.images,

@@ -1,4 +1,4 @@
-"""The models that operators use: kept between runs, since loading takes seconds. FiftyOne runs the plugin's entry again and
+"""A cache of the models that operators use, since loading takes seconds. FiftyOne runs the plugin's entry again and
 again, but imports this module once."""
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from maskbridge.plugin.model import ImageGetItem, LoadedImage
 
 @dataclass(frozen=True)
 class Target:
-    """An image to be labeled: the id of its sample, and its path."""
+    """An image to label: the id of its sample, and its path."""
 
     sample_id: str
     path: str
@@ -39,7 +39,7 @@ def _as_list(batch: list[LoadedImage]) -> list[LoadedImage]:
 
 
 def image_batches(targets: list[Target], batch_size: int, num_workers: int) -> Iterator[list[LoadedImage]]:
-    """Loaded images, in order; an invalid one holds its error."""
+    """Loaded images in batches, in order; in place of an invalid image is its error."""
     return iter(DataLoader(_Images(targets), batch_size=batch_size, num_workers=num_workers, collate_fn=_as_list))
 
 

@@ -1,7 +1,7 @@
-"""What made a field: each run is kept on its dataset from its start, with its request, its counts and its failures.
+"""Records of runs: each run is stored on its dataset from its start, with its request, its counts and its failures.
 
-A run is one of FiftyOne's custom runs, so ``dataset.list_runs()`` lists it and it goes with the dataset. Its state is
-``running`` until it ends; one that was killed stays so, with the time of its last heartbeat.
+A run is one of FiftyOne's custom runs, so ``dataset.list_runs()`` lists it, and it is deleted with the dataset. Its state
+is ``running`` until it ends; that of a killed run stays so, with the time of its last heartbeat.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import fiftyone.core.odm as foo
 from maskbridge.adapter.errors import SettingsError, nearest
 
 METHOD = "maskbridge"
-MOST_FAILURES = 10_000
-"""Failures that are kept with a run; more are counted only, since the size of a document in the database is limited."""
+MAX_FAILURES = 10_000
+"""Failures that are stored with a run; further ones are only counted, since MongoDB limits the size of a document."""
 
 
 def start(dataset: fo.Dataset, operator: str, request: Mapping[str, Any], **facts: Any) -> str:
@@ -40,7 +40,7 @@ def start(dataset: fo.Dataset, operator: str, request: Mapping[str, Any], **fact
 def update(dataset: fo.Dataset, key: str, **facts: Any) -> None:
     """Adds facts to a run."""
     config = dataset.get_run_info(key).config
-    for name, value in {"seen": time.time(), **facts}.items():
+    for name, value in {"heartbeat": time.time(), **facts}.items():
         setattr(config, name, value)
     dataset.update_run_config(key, config)
 
@@ -48,27 +48,27 @@ def update(dataset: fo.Dataset, key: str, **facts: Any) -> None:
 def finish(dataset: fo.Dataset, key: str, state: str, failures: Sequence[Any], **facts: Any) -> None:
     """Ends a run as ``completed``, ``stopped`` or ``failed``, with the samples that failed and why."""
     _stops().delete_many({"dataset": dataset.name, "run": key})
-    kept = [asdict(failure) for failure in failures[:MOST_FAILURES]]
-    update(dataset, key, state=state, ended=time.time(), failed=len(failures), failures=kept, **facts)
+    stored = [asdict(failure) for failure in failures[:MAX_FAILURES]]
+    update(dataset, key, state=state, ended=time.time(), failed=len(failures), failures=stored, **facts)
 
 
 def describe(dataset: fo.Dataset, key: str) -> dict[str, Any]:
-    """Everything that is kept of a run.
+    """Everything that is stored of a run.
 
     Raises:
         SettingsError: the dataset has no such run of this plugin.
     """
     dataset.reload()
-    known = dataset.list_runs(method=METHOD)
-    if key not in known:
-        raise SettingsError(f"no run {key!r} on {dataset.name!r}: {nearest(key, known)}")
+    run_keys = dataset.list_runs(method=METHOD)
+    if key not in run_keys:
+        raise SettingsError(f"no run {key!r} on {dataset.name!r}: {nearest(key, run_keys)}")
     info = dataset.get_run_info(key)
     return {name: value for name, value in info.config.serialize().items() if name not in ("type", "cls", "method")}
 
 
 def keys(dataset: fo.Dataset, *, state: str | None = None) -> list[str]:
-    """The runs of this plugin, newest first; those in a state, or all."""
-    dataset.reload()  # the run may be another process's
+    """The keys of the runs of this plugin, newest first; of those in a state, or of all."""
+    dataset.reload()  # the run may be in another process
     of_state = {} if state is None else {"state": state}
     return sorted(dataset.list_runs(method=METHOD, **of_state), key=lambda key: -describe(dataset, key)["started"])
 

@@ -1,4 +1,4 @@
-"""The long job of ``segment_boxes``: masks for boxes that people drew or another detector predicted."""
+"""The long job of ``segment_boxes``: masks for boxes that annotators drew or another detector predicted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def segment_boxes(
     `maskbridge.plugin.jobs.segment_instances.segment_instances`.
 
     Raises:
-        MaskbridgeError: the request does not fit the dataset, the weights cannot be had, or the dataset was deleted.
+        MaskbridgeError: the request does not fit the dataset, the weights cannot be loaded, or the dataset was deleted.
     """
     dataset, samples = collection._root_dataset, flat(collection)
     for name in {request.label_field, request.written_field}:
@@ -75,16 +75,16 @@ def _work(samples: Any, request: SegmentBoxesRequest, model: MaskRCNN, tally: Ta
 def fill(
     model: MaskRCNN, image: torch.Tensor, instances: Instances, request: SegmentBoxesRequest
 ) -> tuple[Instances, str | None]:
-    """Instances with their masks filled in, and what is wrong with boxes that have no area in the image (or None)."""
+    """Instances with their masks filled in, and a message about boxes that have no area in the image, or None."""
     height, width = instances.size
     x1, y1, x2, y2 = instances.boxes.T
     usable = (x1 < x2) & (y1 < y2) & (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)
-    wanted = usable & np.array([mask is None or not request.only_missing for mask in instances.masks], dtype=bool)
+    requested = usable & np.array([mask is None or not request.only_missing for mask in instances.masks], dtype=bool)
     problem = f"{(~usable).sum()} boxes have no area inside the image" if not usable.all() else None
-    if not wanted.any():
+    if not requested.any():
         return instances, problem
     names = {name.lower(): name for name in class_choices(model.class_names)}
-    indices = np.flatnonzero(wanted)
+    indices = np.flatnonzero(requested)
     labels = [names.get(instances.names[index].lower()) for index in indices]
     segmented = model.segment_boxes(image, instances.boxes[indices], labels, mask_threshold=request.mask_threshold)
     masks = list(instances.masks)

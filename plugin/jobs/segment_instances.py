@@ -1,4 +1,4 @@
-"""The long job of ``segment_instances``: one iterator, which the operator, a delegated run and a script all go through."""
+"""The long job of ``segment_instances``: one generator, used by the operator, delegated runs and scripts alike."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def segment_instances(
 ) -> Generator[Progress, None, Report]:
     """Detects the objects in a collection's images (or the frames of its videos) and writes them into a field.
 
-    Yields after each batch, which is then in the database; closing the iterator stops the run. The run is registered on
+    Yields after each batch, which is then in the database; closing the generator stops the run. The run is registered on
     the dataset before the first image and ended with its counts, also when it is stopped or fails.
 
     Raises:
-        MaskbridgeError: the request does not fit the dataset, the weights cannot be had, or the dataset was deleted.
+        MaskbridgeError: the request does not fit the dataset, the weights cannot be loaded, or the dataset was deleted.
     """
     dataset = collection._root_dataset
     samples = flat(collection)
     name = f"frames.{request.label_field}" if samples.media_type == fom.VIDEO else request.label_field
     check_field(samples, name, request)
     model = _model(request)
-    todo = _without_done(samples, name) if request.existing == "skip" else samples
+    todo = _not_done(samples, name) if request.existing == "skip" else samples
     work = _videos if samples.media_type == fom.VIDEO else _images
     run = Run(
         dataset=dataset,
@@ -49,14 +49,14 @@ def segment_instances(
 
 
 def check_field(samples: fo.core.collections.SampleCollection, name: str, request: SegmentInstancesRequest) -> None:
-    """Raises `SettingsError` if the field holds another type, or has labels and the request is to stop then."""
-    dataset, wanted = samples._root_dataset, label_type(request)
+    """Raises `SettingsError` if the field holds another type, or has labels and ``existing`` is ``"stop"``."""
+    dataset, expected = samples._root_dataset, label_type(request)
     field = dataset.get_field(name)
     if field is None:
         return
-    holds = getattr(field, "document_type", type(field))
-    if holds is not wanted:
-        raise SettingsError(f"the field {name!r} holds {holds.__name__}, not {wanted.__name__}: choose another field")
+    actual = getattr(field, "document_type", type(field))
+    if actual is not expected:
+        raise SettingsError(f"the field {name!r} holds {actual.__name__}, not {expected.__name__}: choose another field")
     if request.existing == "stop" and (count := len(samples.exists(name))):
         raise SettingsError(f"{count} samples have labels in {name!r} already: replace them, or skip those samples")
 
@@ -71,7 +71,7 @@ def _model(request: SegmentInstancesRequest) -> MaskRCNNModel:
     )
 
 
-def _without_done(samples: Any, name: str) -> Any:
+def _not_done(samples: Any, name: str) -> Any:
     if samples._root_dataset.get_field(name) is None:
         return samples
     if not name.startswith("frames."):

@@ -1,4 +1,4 @@
-"""Where labels go: into the database, with masks in it or as PNGs in a folder, or as polylines."""
+"""Writes labels: into the database, with masks in it or as PNGs in a folder, or as polylines."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def write(dataset: fo.Dataset, field: str, labels: Mapping[str, fo.Label]) -> No
 
 
 def _export(labels: fo.Detections, folder: Path, name: str) -> None:
-    """Masks as PNGs of 0 and 255, replacing an earlier run's; those that it had more are deleted."""
+    """Writes masks as PNGs of 0 and 255 over those of an earlier run, whose remaining ones are deleted."""
     for index, detection in enumerate(labels.detections):
         path = folder / f"{name}-{index}.png"
         with atomic_write(path) as file:
             Image.fromarray(np.asarray(detection.mask).astype(np.uint8) * 255).save(file, format="PNG", compress_level=1)
         detection.mask, detection.mask_path = None, str(path)
     first = last = len(labels.detections)
-    while (folder / f"{name}-{last}.png").exists():  # numbers have no gaps, so the folder need not be listed
+    while (folder / f"{name}-{last}.png").exists():  # numbers have no gaps, so the folder is not listed
         last += 1
-    for index in reversed(range(first, last)):  # from the end, so that a kill leaves no gap
+    for index in reversed(range(first, last)):  # from the end, so that a killed run leaves no gap
         (folder / f"{name}-{index}.png").unlink()
 
 

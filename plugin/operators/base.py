@@ -30,7 +30,7 @@ class LongOperator(foo.Operator):
     request_type: ClassVar[type[RunRequest]]
 
     def job(self, samples: fo.core.collections.SampleCollection, request: Any) -> Generator[Progress, None, Report]:
-        """The job, not started. Imports torch."""
+        """Creates the job without starting it. Imports torch."""
         raise NotImplementedError
 
     def execute(self, ctx: Any) -> Iterator[Any]:
@@ -59,7 +59,7 @@ class LongOperator(foo.Operator):
             the report as a dict; with ``delegate`` what FiftyOne returns for a queued run.
 
         Raises:
-            SettingsError: an option has a wrong name or value, or does not fit the dataset.
+            SettingsError: an option is unknown or invalid, or does not fit the dataset.
             DataError: no label can be used.
         """
         request = self.request_type.from_options(label_field=label_field, **options)
@@ -73,7 +73,7 @@ class LongOperator(foo.Operator):
 def _in_app(ctx: Any, job: Generator[Any, None, Any], field: str) -> Iterator[Any]:
     """Runs a job immediately or delegated; yields what the App shows.
 
-    An exception after streaming began would reach no handler in the App, so errors are shown and end the run there. A
+    The App handles no exception after streaming has started, so errors are shown as a notification and end the run. A
     delegated run raises them: the Runs page shows it as failed.
     """
     try:

@@ -1,4 +1,4 @@
-"""``describe_run``: what made a field, how it went, and which samples failed."""
+"""``describe_run``: how a field was made, the counts of the run, and which samples failed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DescribeRun(foo.Operator):
         return foo.OperatorConfig(
             name="describe_run",
             label="Mask R-CNN: describe a run",
-            description="What made a field: weights, settings, counts, time, failures",
+            description="Show how a field was made: weights, settings, counts, time, failures",
             icon=form.ICON,
             dynamic=True,
         )
@@ -31,7 +31,7 @@ class DescribeRun(foo.Operator):
         inputs = types.Object()
         keys = records.keys(ctx.dataset)
         if not keys:
-            inputs.view("none", types.Notice(label="No run of Mask R-CNN on this dataset"))
+            inputs.view("none", types.Notice(label="This dataset has no runs of Mask R-CNN"))
             return types.Property(inputs, view=types.View(label="Describe a run"))
         choices = types.Dropdown()
         for key in keys:
@@ -49,7 +49,7 @@ class DescribeRun(foo.Operator):
             ctx.ops.set_view(view=failed_samples(ctx.dataset, run))
 
     def __call__(self, dataset: fo.Dataset, run_key: str) -> dict[str, Any]:
-        """Everything that is kept of a run of a dataset.
+        """Everything that is stored of a run of a dataset.
 
         Raises:
             SettingsError: no such run.
@@ -64,7 +64,7 @@ def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
 
 def as_markdown(run: dict[str, Any]) -> str:
     """A run as Markdown."""
-    ended = run.get("ended") or run.get("seen") or time.time()
+    ended = run.get("ended") or run.get("heartbeat") or time.time()
     counts = f"{run.get('done', 0)} of {run['total']} done, {run['skipped']} skipped, {run.get('failed', 0)} failed"
     rows = {
         "operator": run["operator"],

@@ -40,28 +40,28 @@ class Finetune(LongOperator):
         inputs = types.Object()
         fields = form.label_fields(ctx.dataset, fo.Detections, fo.Polylines)
         if not fields:
-            inputs.view("none", types.Warning(label="This dataset has no labels to learn from (Detections or Polylines)"))
+            inputs.view("none", types.Warning(label="This dataset has no labels to train on (Detections or Polylines)"))
             return types.Property(inputs, view=types.View(label="Fine-tune Mask R-CNN"))
         form.target(ctx, inputs)
         choices = types.Dropdown()
         for name in fields:
             choices.add_choice(name, label=name)
-        inputs.enum("label_field", choices.values(), default=fields[0], label="Labels to learn from", view=choices)
+        inputs.enum("label_field", choices.values(), default=fields[0], label="Labels to train on", view=choices)
         form.weights(ctx, inputs)
         name = ctx.params.get("label_field", fields[0])
         if name in fields:
-            holds = ctx.dataset.get_field(name).document_type._LABEL_LIST_FIELD
-            form.choose_classes(inputs, [label for label in ctx.dataset.distinct(f"{name}.{holds}.label") if label])
-        inputs.int("epochs", default=10, label="Epochs", description="How often all images are seen")
-        inputs.int("batch_size", default=2, label="Batch size")
+            list_field = ctx.dataset.get_field(name).document_type._LABEL_LIST_FIELD
+            form.choose_classes(inputs, [label for label in ctx.dataset.distinct(f"{name}.{list_field}.label") if label])
+        inputs.int("epochs", default=10, label="Epochs", description="Passes over all images")
+        inputs.int("batch_size", default=2, label="Batch size", description="Images in a step")
         inputs.float("learning_rate", default=1e-4, label="Learning rate")
         inputs.float(
             "validation",
             default=0.1,
             label="Validation",
-            description="Fraction of the images that is kept to measure with, 0 to 0.9",
+            description="Fraction of the images used for validation, 0 to 0.9",
         )
-        inputs.str("name", label="Name of the new weights", description="Dataset, field and time by default")
+        inputs.str("name", label="Name of the new weights", description="By default dataset, field and time")
         form.show_problems(inputs, FinetuneRequest.problems_of({"label_field": fields[0], **ctx.params}))
         return types.Property(inputs, view=types.View(label="Fine-tune Mask R-CNN"))
 

@@ -27,7 +27,7 @@ class SegmentBoxes(LongOperator):
         return foo.OperatorConfig(
             name="segment_boxes",
             label="Mask R-CNN: masks for boxes",
-            description="Fill in instance masks for boxes that people drew or another detector predicted",
+            description="Fill in instance masks for boxes that annotators drew or another detector predicted",
             icon=form.ICON,
             dynamic=True,
             execute_as_generator=True,
@@ -46,9 +46,14 @@ class SegmentBoxes(LongOperator):
         for name in fields:
             choices.add_choice(name, label=name)
         inputs.enum("label_field", choices.values(), default=fields[0], label="Boxes", view=choices)
-        inputs.str("new_field", label="New field", description="Where the labels with masks go; empty for the same field")
-        inputs.bool("only_missing", default=True, label="Leave masks that are there as they are")
-        inputs.float("mask_threshold", default=0.5, label="Mask threshold", description="0 to 1")
+        inputs.str("new_field", label="New field", description="Field for the labels with masks; empty for the same field")
+        inputs.bool("only_missing", default=True, label="Keep existing masks")
+        inputs.float(
+            "mask_threshold",
+            default=0.5,
+            label="Mask threshold",
+            description="Pixels of at least this probability are in a mask, 0 to 1",
+        )
         form.show_problems(inputs, SegmentBoxesRequest.problems_of({"label_field": fields[0], **ctx.params}))
         return types.Property(inputs, view=types.View(label="Masks for boxes"))
 

@@ -66,13 +66,13 @@ class SegmentInstances(LongOperator):
 
 def _field(ctx: Any, inputs: types.Object) -> None:
     name = ctx.params.get("label_field") or "instances"
-    kind = fo.Polylines if ctx.params.get("masks") == "polylines" else fo.Detections
-    fields = form.label_fields(ctx.dataset, kind)
+    field_type = fo.Polylines if ctx.params.get("masks") == "polylines" else fo.Detections
+    fields = form.label_fields(ctx.dataset, field_type)
     inputs.str("label_field", default="instances", label="Label field", view=form.autocomplete(fields))
     if name not in ctx.dataset.get_field_schema():
         return
     if name not in fields:
-        warning = f"{name!r} exists and holds something else: choose another field"
+        warning = f"{name!r} exists and holds another type: choose another field"
         inputs.view("field_warning", types.Warning(label=warning))
         form.show_problems(inputs, {"label_field": warning})
         return
@@ -88,8 +88,13 @@ def _more(ctx: Any, inputs: types.Object) -> None:
     inputs.bool("more", default=False, label="More settings", view=types.SwitchView())
     if not ctx.params.get("more"):
         return
-    inputs.float("mask_threshold", default=0.5, label="Mask threshold", description="0 to 1")
-    inputs.int("max_detections", default=100, label="Most objects in an image")
-    inputs.int("batch_size", default=1, label="Batch size", description="Images run together; 1 is best on a CPU")
+    inputs.float(
+        "mask_threshold",
+        default=0.5,
+        label="Mask threshold",
+        description="Pixels of at least this probability are in a mask, 0 to 1",
+    )
+    inputs.int("max_detections", default=100, label="Maximum number of objects in an image")
+    inputs.int("batch_size", default=1, label="Batch size", description="Images in a batch; 1 is best on a CPU")
     inputs.int("num_workers", default=0, label="Workers", description="Processes that read images")
-    inputs.str("device", label="Device", description="cpu, cuda:0, …; a GPU where there is one by default")
+    inputs.str("device", label="Device", description="cpu, cuda, cuda:1, …; by default a GPU if there is one")

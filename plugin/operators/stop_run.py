@@ -13,14 +13,14 @@ from maskbridge.plugin.operators import form
 
 
 class StopRun(foo.Operator):
-    """Stops a run; the labels that it has written stay."""
+    """Stops a run; the labels that it has written are kept."""
 
     @property
     def config(self) -> foo.OperatorConfig:
         return foo.OperatorConfig(
             name="stop_run",
             label="Mask R-CNN: stop a run",
-            description="Stop a running segmentation; the labels that it has written stay",
+            description="Stop a run after its current batch; the labels that it has written are kept",
             icon=form.ICON,
             dynamic=True,
         )
@@ -29,7 +29,7 @@ class StopRun(foo.Operator):
         inputs = types.Object()
         running = records.keys(ctx.dataset, state="running")
         if not running:
-            inputs.view("none", types.Notice(label="Nothing is running on this dataset"))
+            inputs.view("none", types.Notice(label="No run is in progress on this dataset"))
         else:
             choices = types.RadioGroup()
             for key in running:

@@ -76,18 +76,21 @@ class RunRequest:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def fraction_problem(value: object, *, most: float = 1) -> str | None:
-    """What is wrong with a number that should be from 0 to ``most``, None if nothing is."""
-    valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
-    return None if valid else f"a number from 0 to {most:g}, not {value!r}"
+def fraction_problem(value: object, *, maximum: float = 1) -> str | None:
+    """What is wrong with a number that should be from 0 to ``maximum``, None if nothing is."""
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= maximum
+    return None if valid else f"a number from 0 to {maximum:g}, not {value!r}"
 
 
-def whole_number_problem(value: object, least: int, most: int) -> str | None:
+def whole_number_problem(value: object, minimum: int, maximum: int) -> str | None:
     """What is wrong with a number that should be whole (1.0 is, as the App sends it) and in a range."""
     valid = (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1 and least <= value <= most
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and value == value // 1
+        and minimum <= value <= maximum
     )
-    return None if valid else f"a whole number from {least} to {most}, not {value!r}"
+    return None if valid else f"a whole number from {minimum} to {maximum}, not {value!r}"
 
 
 def field_name_problem(name: object) -> str | None:

@@ -13,15 +13,15 @@ class FinetuneRequest(RunRequest):
     """A run of ``finetune``.
 
     Attributes:
-        label_field: the labels to learn from: detections with masks, or polylines.
+        label_field: the labels to train on: detections with masks, or polylines.
         weights: where to start.
         name: of the new weights, which appear in the list of ``segment_instances``; the same name resumes an interrupted
             run. By default dataset, field and time.
         classes: what the new weights detect; None for all labels of the field.
-        epochs: how often all images are seen.
+        epochs: passes over all images.
         batch_size: images in a step.
         learning_rate: AdamW's.
-        validation: the fraction of the images that is kept to measure with, 0 to 0.9; chosen by the images' names.
+        validation: the fraction of the images used for validation, 0 to 0.9; chosen by the images' names.
     """
 
     name: str = ""
@@ -39,5 +39,5 @@ class FinetuneRequest(RunRequest):
             "epochs": whole_number_problem(self.epochs, 1, 10_000),
             "batch_size": whole_number_problem(self.batch_size, 1, 256),
             "learning_rate": None if valid_rate else f"a number above 0, at most 1, not {self.learning_rate!r}",
-            "validation": fraction_problem(self.validation),
+            "validation": fraction_problem(self.validation, maximum=0.9),
         }

@@ -28,7 +28,7 @@ class SegmentInstancesRequest(RunRequest):
         classes: names to detect; None for all.
         confidence: objects with a score above it are detected.
         mask_threshold: pixels of at least this probability are in a mask.
-        max_detections: most objects in an image.
+        max_detections: maximum number of objects in an image.
         masks: ``"database"``, ``"folder"`` for PNGs below ``mask_folder``, or ``"polylines"`` instead of detections.
         mask_folder: an absolute path; each field has a folder of its own in it.
         batch_size: images that are read and run together.

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +128,8 @@ def test_an_address_that_is_taken(serve: Start, backend: Any) -> None:
 
 def test_wsgi_file_of_label_studio_ml(tmp_path: Path) -> None:
     """`label-studio-ml start` runs `python FOLDER/_wsgi.py --port …`; our file serves our app."""
-    import maskbridge.backend
-
     port = free_port()
-    folder = Path(maskbridge.backend.__path__[0])
+    folder = Path(import_module("maskbridge.backend").__path__[0])
     program = Path(os.sys.executable).with_name("label-studio-ml")  # type: ignore[attr-defined]
     environment = {**os.environ, "MASKBRIDGE_WEIGHTS": "bundled", "PATH": f"{program.parent}:{os.environ['PATH']}"}
     with (tmp_path / "log").open("wb") as log:

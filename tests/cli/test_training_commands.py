@@ -96,8 +96,8 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "output"),
     [
-        (["train"], "say where the labels are, in one way"),
-        (["train", "--coco", "{folder}/labels.json", "--fiftyone", "a"], "say where the labels are, in one way"),
+        (["train"], "name one source of labels"),
+        (["train", "--coco", "{folder}/labels.json", "--fiftyone", "a"], "name one source of labels"),
         (["train", "--coco", "{folder}/nosuch.json"], "nosuch.json: cannot be read"),
         (["train", "--coco", "{folder}/small.safetensors"], "is not JSON"),
         (["train", "--coco", "{folder}/labels.json", "--images", "{folder}"], "12 of its 12 images are not in"),
@@ -108,8 +108,8 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         (["train", "--coco", "{folder}/labels.json", "--precision", "8"], "precision is one of 32, bf16, 16"),
         (["train", "--coco", "{folder}/labels.json", "--weights", "nosuch"], "unknown weights 'nosuch'"),
         (["evaluate", "--coco", "{folder}/labels.json"], "nothing to measure"),
-        (["evaluate", "--coco", "{folder}/labels.json", "--predictions", "a"], "give --fiftyone too"),
-        (["evaluate", "--fiftyone", "nosuch-dataset"], "there is no FiftyOne dataset 'nosuch-dataset'"),
+        (["evaluate", "--coco", "{folder}/labels.json", "--predictions", "a"], "set --fiftyone too"),
+        (["evaluate", "--fiftyone", "nosuch-dataset"], "no FiftyOne dataset 'nosuch-dataset'"),
         (["evaluate", "--label-studio-export", "{folder}/labels.json"], "is not a JSON export"),
         (["export", "--height", "320"], "--height and --width must be set together"),
     ],

@@ -58,7 +58,7 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
     bad = fo.Sample(str(tmp_path / "text.jpg"))
     filled.add_sample(bad)
     key = operator("segment_instances")(filled, "predicted", confidence=0.4, **FAST)["run_key"]
-    assert key.startswith("maskbridge_found_")
+    assert key.startswith("maskbridge_predicted_")
     run = operator("describe_run")(filled, key)
     assert (run["state"], run["done"], run["failed"], run["total"]) == ("completed", 6, 1, 6)
     assert run["fingerprint"] == "8abe57d886f2"
@@ -76,7 +76,7 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
         ({"confidence": 4}, "confidence: a number from 0 to 1, not 4"),
         ({"confidnce": 0.5}, "did you mean 'confidence'"),
         ({"label_field": "filepath"}, "holds StringField, not Detections"),
-        ({"label_field": "a b"}, "no field name"),
+        ({"label_field": "a b"}, "is not a field name"),
         ({"existing": "stop"}, "5 samples have labels in 'predicted' already"),
         ({"existing": "stopp"}, "did you mean 'stop'"),
         ({"masks": "folder"}, "mask_folder: an absolute path"),

@@ -12,18 +12,6 @@ from maskbridge.adapter import SettingsError
 from plugin_operators import FAST, operator
 
 
-@pytest.fixture
-def boxes(people: fo.Dataset) -> fo.Dataset:
-    operator("segment_instances")(people, "predicted", **FAST)
-    for sample in people:
-        for detection in sample.predicted.detections:
-            detection.mask, detection.confidence = None, None
-            detection["checked_by"] = "ann"
-            detection.tags = ["checked"]
-        sample.save()
-    return people
-
-
 def test_masks_for_boxes_keep_everything_else(boxes: fo.Dataset) -> None:
     operator("segment_boxes")(boxes, "predicted", new_field="filled", **FAST)
     for sample in boxes:
@@ -57,7 +45,7 @@ def test_masks_for_odd_boxes_and_labels(boxes: fo.Dataset) -> None:
     assert empty.mask is None
     assert kept.mask.all()
     assert report["failed"] == 1
-    for field, says in (("filepath", "holds no detections"), ("nothing", "is not there")):
+    for field, says in (("filepath", "holds no detections"), ("nothing", "does not exist")):
         with pytest.raises(SettingsError, match=says):
             operator("segment_boxes")(boxes, field, **FAST)
 

@@ -189,7 +189,7 @@ def test_scores_of_a_field_equal_fiftyones(labeled: fo.Dataset) -> None:
     evaluation = run_to_end(of_field(labeled.name, "ground_truth", "predicted", labels))
     labeled.reload()
     assert evaluation_key("predicted") in labeled.list_evaluations()
-    assert labeled.count("ground_truth.detections.maskbridge_found") == 10, "the panel's matches are written"
+    assert labeled.count("ground_truth.detections.maskbridge_predicted") == 10, "the panel's matches are written"
     boxes = labeled.evaluate_detections("predicted", "ground_truth", compute_mAP=True, progress=False)
     assert 0.05 < boxes.mAP() < 1
     assert abs(boxes.mAP() - evaluation.scores["boxes"].numbers["AP"]) < 1e-2
