@@ -32,7 +32,7 @@ from maskbridge.labelstudio.tags import TAGS, rle
 from measured import spread
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 from backend_process import start_backend  # noqa: E402
 from image_server import ImageServer  # noqa: E402
 

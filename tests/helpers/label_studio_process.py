@@ -18,7 +18,7 @@ from filelock import FileLock
 from waiting import wait_for
 
 VERSION = "1.23.2"
-ENVIRONMENT = Path(__file__).resolve().parents[1] / f".venv-label-studio-{VERSION}"
+ENVIRONMENT = Path(__file__).resolve().parents[2] / f".venv-label-studio-{VERSION}"
 EMAIL, PASSWORD = "admin@example.com", "maskbridge-tests-1"
 
 

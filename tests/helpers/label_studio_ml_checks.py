@@ -21,7 +21,7 @@ def run(image_server: ImageServer, folder: Path, *paths: str) -> dict[str, Any]:
         "MODEL_DIR": str(folder),
         "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]),
     }
-    program = Path(__file__).parent / "backend" / "ml_backend_in_process.py"
+    program = Path(__file__).resolve().parents[1] / "backend" / "ml_backend_in_process.py"
     done = subprocess.run(
         [sys.executable, program, f"{image_server.url}/image/0", str(folder)],
         env=environment, cwd=folder, capture_output=True, text=True,
