@@ -85,7 +85,7 @@ class ModelRegistry:
             file = next((version.file for version in versions.trained() if version.name == name), None)
             try:
                 if file is None:
-                    raise SettingsError(f"the weights file of version {name} is missing")
+                    raise SettingsError(f"the weights file of version {name} is missing or corrupt")
                 self._loaded[name] = loaded = self._load_file(file)
             except MaskbridgeError as error:
                 log.error("project %s uses %s instead: %s", project, self.own.version, error)

@@ -159,7 +159,7 @@ def test_frames_of_videos(dataset: fo.Dataset, model: MaskRCNNModel, astronaut: 
 def test_wrong_options(bundled: MaskRCNN) -> None:
     for options, says in (
         ({"on_error": "ignore"}, "on_error"),
-        ({"device": "cpu"}, "go to the MaskRCNN"),
+        ({"device": "cpu"}, "pass these arguments to the MaskRCNN"),
         ({"classes": ["persn"]}, "did you mean"),
         ({"confidence_threshold": 2}, "from 0 to 1"),
     ):
