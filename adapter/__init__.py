@@ -29,7 +29,7 @@ __all__ = [
     "train",
 ]
 
-_PLACES = {
+_MODULES = {
     "Instances": "instances",
     "MaskCrop": "masks",
     "MaskRCNN": "mask_rcnn",
@@ -41,7 +41,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Torch takes seconds to import: whoever needs an error or a list of weights only does not wait for it.
+    # Torch takes seconds to import: importing only an error does not wait for it.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES.get(name, 'errors')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary file beside ``path`` to write into; renamed to it at the end, deleted if an error is raised.
+    """Yields a temporary file beside ``path`` to write to; it replaces ``path`` at the end, or is deleted on an error.
 
     Example:
         >>> import tempfile

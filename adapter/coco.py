@@ -1,4 +1,4 @@
-"""Masks and instances to COCO's forms and back: run-length codes (RLE), results, annotations."""
+"""Masks to COCO's formats and back: run-length encoding (RLE), polygons and boxes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from maskbridge.adapter.masks import MaskCrop, crop_of_frame
 
 
 class AnnotationError(MaskbridgeError, ValueError):
-    """A label cannot be used: its mask, polygon or box is broken."""
+    """A label cannot be used: its mask, polygon or box is invalid."""
 
 
 def encode_rle(crop: MaskCrop, size: tuple[int, int]) -> dict[str, Any]:
-    """A crop as COCO's compressed RLE of the full frame, made from its runs without making that frame.
+    """Encodes a crop as COCO's compressed RLE of the full frame, without building that frame.
 
     Returns:
         ``{"size": [H, W], "counts": str}``, ready for JSON; the same bytes as pycocotools' ``encode`` of the frame.
@@ -27,7 +27,7 @@ def encode_rle(crop: MaskCrop, size: tuple[int, int]) -> dict[str, Any]:
         {'size': [2, 3], 'counts': '222'}
     """
     height, width = size
-    # COCO's runs go down the columns: those of the mask mirrored at its diagonal.
+    # COCO's runs follow the columns: they are the row runs of the transposed mask.
     counts = MaskCrop(crop.y, crop.x, crop.pixels.T).run_lengths((width, height))
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]
@@ -36,7 +36,7 @@ def encode_rle(crop: MaskCrop, size: tuple[int, int]) -> dict[str, Any]:
 
 
 def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
-    """A COCO RLE, compressed (a string) or not (a list of counts), as the crop that holds its pixels.
+    """Decodes a COCO RLE, compressed (a string) or not (a list of counts), to a trimmed crop.
 
     Raises:
         AnnotationError: it is malformed, or its size is not ``size``.
@@ -52,16 +52,16 @@ def decode_rle(rle: Mapping[str, Any], size: tuple[int, int]) -> MaskCrop:
         return crop_of_frame(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T)
     if not isinstance(counts, (str, bytes)):
         raise AnnotationError(f"the counts of an RLE are a list or a string, not {type(counts).__name__}")
-    return crop_of_frame(np.repeat(*_runs_of_code(counts, height * width)).reshape(width, height).T)
+    return crop_of_frame(np.repeat(*_decode_counts(counts, height * width)).reshape(width, height).T)
 
 
-def _runs_of_code(counts: str | bytes, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values and lengths of the runs of a compressed RLE, checked: pycocotools trusts the string and reads past its end."""
-    code = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
-    bits = np.frombuffer(code, dtype=np.uint8).astype(np.int64) - 48
+def _decode_counts(counts: str | bytes, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and lengths of a compressed RLE's runs, validated: pycocotools does not, and reads past the string's end."""
+    data = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
+    bits = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(bits & 32 == 0)
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    digits = ends - begins + 1
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    digits = ends - starts + 1
     if (
         not len(bits)
         or bits.min() < 0
@@ -71,11 +71,11 @@ def _runs_of_code(counts: str | bytes, total: int) -> tuple[np.ndarray, np.ndarr
         or digits.max() > 12
     ):
         raise AnnotationError("the counts of the RLE are not in COCO's alphabet")
-    # Each number is digits of five bits, the lowest first, negative where the last digit's highest bit is set; from the
-    # fourth on it is the difference to the last but one.
-    lengths = np.add.reduceat((bits & 31) << 5 * (np.arange(len(bits)) - np.repeat(begins, digits)), begins)
+    # Each number has digits of five bits, the lowest first, and is negative if the highest bit of its last digit is set.
+    # From the fourth number on, it is the difference from the number two before it.
+    lengths = np.add.reduceat((bits & 31) << 5 * (np.arange(len(bits)) - np.repeat(starts, digits)), starts)
     lengths -= np.where(bits[ends] & 16, 1 << 5 * digits, 0)
-    if np.abs(lengths).max() <= total:  # what is larger would overflow, and is wrong
+    if np.abs(lengths).max() <= total:  # larger values are invalid, and would overflow the sums
         lengths[1::2], lengths[2::2] = np.cumsum(lengths[1::2]), np.cumsum(lengths[2::2])
     if lengths.min() < 0 or lengths.max() > total or lengths.sum() != total:
         raise AnnotationError("the counts of the RLE must add up to height times width")
@@ -83,7 +83,7 @@ def _runs_of_code(counts: str | bytes, total: int) -> tuple[np.ndarray, np.ndarr
 
 
 def decode_polygons(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> MaskCrop:
-    """COCO polygons (flat lists x, y, x, y, … in pixels), all of one object, as the crop that holds their pixels.
+    """Decodes the COCO polygons of one object (flat lists x, y, x, y, … in pixels) to a crop.
 
     Raises:
         AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
@@ -94,7 +94,10 @@ def decode_polygons(polygons: Iterable[Sequence[float]], size: tuple[int, int]) 
 
 
 def rle_of(segmentation: Any, size: tuple[int, int]) -> dict[str, Any] | None:
-    """A ``segmentation`` of COCO's, polygons or an RLE, as `encode_rle` writes it, without drawing it; None for none.
+    """Converts a COCO ``segmentation`` (polygons or an RLE) to a compressed RLE, where possible without decoding it.
+
+    Returns:
+        The RLE in the format of `encode_rle`, or None if the segmentation is empty or None.
 
     Raises:
         AnnotationError: as in `decode_polygons` and `decode_rle`.
@@ -110,13 +113,13 @@ def rle_of(segmentation: Any, size: tuple[int, int]) -> dict[str, Any] | None:
         return {"size": [height, width], "counts": _merged(segmentation, size)["counts"].decode("ascii")}
     counts = segmentation.get("counts")
     if isinstance(counts, (str, bytes)) and segmentation.get("size") == [height, width]:
-        _runs_of_code(counts, height * width)
+        _decode_counts(counts, height * width)
         return {"size": [height, width], "counts": counts if isinstance(counts, str) else counts.decode("ascii")}
     return encode_rle(decode_rle(segmentation, size), size)
 
 
 def box_of(box: Any) -> list[float]:
-    """A ``bbox`` of COCO's, checked: x, y, width, height.
+    """Validates a COCO ``bbox``: x, y, width, height in pixels.
 
     Raises:
         AnnotationError: it is not four finite numbers.
@@ -131,28 +134,28 @@ def box_of(box: Any) -> list[float]:
 
 
 def _merged(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> dict[str, Any]:
-    """Polygons of one object as pycocotools' compressed RLE."""
+    """Rasterizes and merges the polygons of one object to pycocotools' compressed RLE."""
     height, width = size
     if not isinstance(polygons, Iterable):
         raise AnnotationError(f"a segmentation is a list of polygons or an RLE, not {type(polygons).__name__}")
-    rings = []
+    outlines = []
     for polygon in polygons:
         try:
-            ring = np.asarray(polygon, dtype=np.float64)
+            points = np.asarray(polygon, dtype=np.float64)
         except (TypeError, ValueError):
             raise AnnotationError("a polygon is a flat list of numbers x, y, x, y, …") from None
-        if ring.ndim != 1 or len(ring) < 6 or len(ring) % 2 or not np.isfinite(ring).all():
+        if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
             raise AnnotationError("a polygon needs three points or more, as finite numbers x, y, x, y, …")
-        # Nothing outside the image can be drawn; the clip keeps the rasterizer's work and memory bounded.
-        ring = ring.reshape(-1, 2).clip([-width, -height], [2 * width, 2 * height])
-        rings.append(ring.ravel().tolist())
-    if not rings:
+        # Clipped, so that points far outside the image do not cost the rasterizer time and memory.
+        points = points.reshape(-1, 2).clip([-width, -height], [2 * width, 2 * height])
+        outlines.append(points.ravel().tolist())
+    if not outlines:
         raise AnnotationError("the polygon list is empty")
-    return dict(coco_mask.merge(coco_mask.frPyObjects(rings, height, width)))
+    return dict(coco_mask.merge(coco_mask.frPyObjects(outlines, height, width)))
 
 
 def polygon_iou(polygon: np.ndarray, mask: np.ndarray) -> float:
     """IoU of a polygon ([K, 2] points xy, in pixels of ``mask``) with a mask ([h, w]), by COCO's rasterizer."""
     height, width = mask.shape
-    drawn = coco_mask.frPyObjects([polygon.ravel().tolist()], height, width)
-    return float(coco_mask.iou(drawn, [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))], [0])[0, 0])
+    rle = coco_mask.frPyObjects([polygon.ravel().tolist()], height, width)
+    return float(coco_mask.iou(rle, [coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))], [0])[0, 0])

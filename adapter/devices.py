@@ -1,14 +1,21 @@
-"""Where and in which arithmetic the network runs."""
+"""The device and the precision that the network runs in."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 
 from maskbridge.adapter.errors import SettingsError
+from maskbridge.adapter.settings import Precision
 
 
 def checked_device(device: str | torch.device | None) -> torch.device:
-    """The device to work on: the one given, if it can be used; by default a GPU where there is one."""
+    """Returns the device, or a GPU if it is None and one is available, else the CPU.
+
+    Raises:
+        SettingsError: the device cannot be used.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -19,9 +26,23 @@ def checked_device(device: str | torch.device | None) -> torch.device:
     return checked
 
 
-def checked_autocast(name: str | None) -> torch.dtype | None:
-    """The dtype of autocast by name, None for none."""
-    dtypes = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name is not None and name not in dtypes:
-        raise SettingsError(f"autocast is 'bfloat16', 'float16' or None, not {name!r}")
-    return None if name is None else dtypes[name]
+def checked_precision(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """The dtype of automatic mixed precision on a device, None for float32.
+
+    Raises:
+        SettingsError: the precision is unknown, or not supported on the device; the supported ones are listed.
+
+    Example:
+        >>> checked_precision("bfloat16", torch.device("cpu"))
+        torch.bfloat16
+    """
+    supported = _SUPPORTED.get(device.type, ("float32",))
+    if precision not in supported:
+        raise SettingsError(f"precision on {device.type} is {' or '.join(supported)}, not {precision!r}")
+    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+
+
+_SUPPORTED: Mapping[str, tuple[Precision, ...]] = {
+    "cpu": ("float32", "bfloat16"),
+    "cuda": ("float32", "bfloat16", "float16"),
+}

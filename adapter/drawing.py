@@ -1,4 +1,4 @@
-"""Images with their instances drawn on them, with torchvision's drawing utilities."""
+"""Draws instances on their image, with torchvision's drawing utilities."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ Color = tuple[int, int, int]
 
 
 def draw(image: ImageInput, instances: Instances, *, alpha: float = 0.5) -> Image.Image:
-    """The image with each object's mask, box, class name and score.
+    """Draws each object's mask, box, class name and score on a copy of the image.
 
-    Lines and letters grow with the image, so a picture is readable at 200 pixels as at 4K. Masks are drawn in their crops:
-    no full-size mask is made.
+    Line width and font size scale with the image, so small and large images are both readable. Masks are drawn as crops,
+    never as full frames.
 
     Args:
-        image: whatever `maskbridge.adapter.images.read` takes, of the size of ``instances``.
+        image: an image as for `maskbridge.adapter.images.read`, of the size of ``instances``.
         instances: the objects; the one with the highest score is drawn last, on top.
         alpha: opacity of the masks, 0 to 1.
+
+    Returns:
+        An RGB image.
 
     Raises:
         ValueError: image and instances have different sizes.
@@ -42,7 +45,6 @@ def draw(image: ImageInput, instances: Instances, *, alpha: float = 0.5) -> Imag
     if tuple(canvas.shape[-2:]) != instances.size:
         raise ValueError(f"the image is {list(canvas.shape[-2:])}, the instances are of {list(instances.size)} (H, W)")
     order = np.arange(len(instances)) if instances.scores is None else np.argsort(instances.scores, kind="stable")
-    short = min(instances.size)
     colors = {label: _color(label) for label in set(instances.labels.tolist())}
     for index in order:
         if (crop := instances.masks[index]) is not None and crop.pixels.size:
@@ -52,32 +54,33 @@ def draw(image: ImageInput, instances: Instances, *, alpha: float = 0.5) -> Imag
     boxes = torch.from_numpy(instances.boxes[order])
     drawable = (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
     if drawable.any():
-        lines = [colors[int(instances.labels[index])] for index, good in zip(order, drawable) if good]
-        canvas = draw_bounding_boxes(canvas, boxes[drawable], colors=lines, width=max(1, round(short / 300)))
-    picture = Image.fromarray(canvas.permute(1, 2, 0).contiguous().numpy())
-    _write_names(picture, instances, order, colors)
-    return picture
+        box_colors = [colors[int(instances.labels[index])] for index, keep in zip(order, drawable) if keep]
+        line_width = max(1, round(min(instances.size) / 300))
+        canvas = draw_bounding_boxes(canvas, boxes[drawable], colors=box_colors, width=line_width)
+    drawing = Image.fromarray(canvas.permute(1, 2, 0).contiguous().numpy())
+    _draw_captions(drawing, instances, order, colors)
+    return drawing
 
 
-def _write_names(picture: Image.Image, instances: Instances, order: np.ndarray, colors: dict[int, Color]) -> None:
-    pen = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=max(10, round(min(picture.size) / 36)))
+def _draw_captions(drawing: Image.Image, instances: Instances, order: np.ndarray, colors: dict[int, Color]) -> None:
+    painter = ImageDraw.Draw(drawing)
+    font = ImageFont.load_default(size=max(10, round(min(drawing.size) / 36)))
     for index in order:
         text = instances.names[index]
         if instances.scores is not None:
             text += f" {instances.scores[index]:.2f}"
         x1, y1, _, _ = instances.boxes[index].tolist()
-        _, _, width, height = pen.textbbox((0, 0), text, font=font)
-        # Above the box where there is room, else inside its top edge; never outside of the image.
-        x = min(max(x1, 0), max(picture.width - width - 2, 0))
+        _, _, width, height = painter.textbbox((0, 0), text, font=font)
+        # Above the box if there is room, else inside its top edge; never outside the image.
+        x = min(max(x1, 0), max(drawing.width - width - 2, 0))
         y = y1 - height - 2 if y1 - height - 2 >= 0 else max(y1, 0)
-        y = min(y, max(picture.height - height - 2, 0))
+        y = min(y, max(drawing.height - height - 2, 0))
         color = colors[int(instances.labels[index])]
-        pen.rectangle((x, y, x + width + 2, y + height + 2), fill=color)
-        pen.text((x + 1, y + 1), text, fill="black" if sum(color) > 330 else "white", font=font)
+        painter.rectangle((x, y, x + width + 2, y + height + 2), fill=color)
+        painter.text((x + 1, y + 1), text, fill="black" if sum(color) > 330 else "white", font=font)
 
 
 def _color(label: int) -> Color:
-    """A strong color for a label; neighbouring labels are far apart on the wheel."""
+    """A saturated color for a label; consecutive labels get hues that are far apart."""
     red, green, blue = colorsys.hsv_to_rgb((label * 0.618034) % 1, 0.85, 1.0)
     return round(red * 255), round(green * 255), round(blue * 255)

@@ -1,4 +1,4 @@
-"""The errors a user can cause. Each message states what was wrong, with which value, and what to do."""
+"""The errors that a user can cause. Each message states what is invalid, its value, and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class MaskbridgeError(Exception):
 
 
 class SettingsError(MaskbridgeError, ValueError):
-    """A setting has a wrong name, type or value."""
+    """A setting has an invalid name, type or value."""
 
 
 class WeightsError(MaskbridgeError):
@@ -19,12 +19,12 @@ class WeightsError(MaskbridgeError):
 
 
 class ImageError(MaskbridgeError, ValueError):
-    """An image cannot be read or has a wrong shape, type or range.
+    """An image cannot be read or has an invalid shape, type or range.
 
     Attributes:
-        reason: what is wrong with it, in one line.
-        index: its index in the list that was given, or None.
-        path: its path, or None if it was not given as a path.
+        reason: why the image cannot be used, in one line.
+        index: the image's index in the list of images, or None.
+        path: the image's path, or None if the image is not a path.
     """
 
     def __init__(self, reason: str, *, index: int | None = None, path: str | None = None) -> None:
@@ -37,7 +37,7 @@ class ImageError(MaskbridgeError, ValueError):
         return ": ".join([" ".join(source), self.reason] if source else [self.reason])
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Errors with keyword arguments do not survive the way back from a data-loader worker by themselves.
+        # Data-loader workers pickle errors.
         return _image_error, (self.reason, self.index, self.path)
 
 

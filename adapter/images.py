@@ -1,4 +1,4 @@
-"""Any image to an RGB tensor, as a browser shows it."""
+"""Reads any image as an RGB tensor, oriented as browsers show it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarr
 """What `read` takes: a path, a file's bytes, a PIL image, an array or a tensor."""
 
 MAX_PIXELS = 178_956_970
-"""Images with more pixels are refused as decompression bombs (Pillow's own limit for an error)."""
-
+"""Images with more pixels are rejected as decompression bombs: the limit at which Pillow raises an error."""
 
 _FORMATS = (
     "AVIF",
@@ -48,31 +47,32 @@ _FORMATS = (
 
 @cache
 def formats() -> tuple[str, ...]:
-    """The file formats that are read, by Pillow's names. Not EPS and its like, for which Pillow starts other programs."""
+    """Pillow's names of the supported file formats: none, like EPS, for which Pillow runs another program."""
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def file_endings() -> set[str]:
-    """The endings of files that are taken for images in a folder: ``.jpg``, …."""
+    """The file endings of the supported formats: ``.jpg``, …."""
     return {ending for ending, name in Image.registered_extensions().items() if name in formats()}
 
 
 def read(image: ImageInput) -> torch.Tensor:
     """Turns an image into an RGB tensor, with its EXIF orientation applied.
 
-    Files, bytes and PIL images may be gray, palette, RGBA (alpha is dropped, as PIL's ``convert("RGB")`` does), CMYK or
-    16-bit (scaled to 8 bits). Of a file with several frames the first is taken.
+    Files, bytes and PIL images may be gray, palette, RGBA (alpha is dropped, as by PIL's ``convert("RGB")``), CMYK or
+    16-bit (scaled to 8 bits). If a file has several frames, the first is read.
 
     Args:
-        image: a path; a file's bytes; a PIL image; a uint8 [H, W], [H, W, 1 | 3 | 4] array in 0..255, or the same as
-            float in 0..1; a uint8 or float [C, H, W] tensor with C of 1, 3 or 4, in the same ranges.
+        image: a path; a file's bytes; a PIL image; a [H, W] or [H, W, 1 | 3 | 4] array, uint8 in 0..255, uint16 in
+            0..65535 or float in 0..1; a [C, H, W] tensor with C of 1, 3 or 4, uint8 in 0..255 or float in 0..1.
 
     Returns:
-        [3, H, W] on the CPU (a tensor stays on its device): uint8 in 0..255, or float32 in 0..1 where floats were given.
+        [3, H, W] on the CPU (a tensor stays on its device): float32 in 0..1 for float arrays and tensors, else uint8 in
+        0..255.
 
     Raises:
-        ImageError: the image cannot be read, is too large, or has a wrong shape, type or range.
+        ImageError: the image cannot be read, is too large, or has an invalid shape, type or range.
 
     Example:
         >>> read(np.zeros((20, 30), dtype=np.uint8)).shape
@@ -92,7 +92,7 @@ def read(image: ImageInput) -> torch.Tensor:
 
 
 def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """The (H, W) that `read` will give, from the file's header alone.
+    """The (H, W) of the tensor that `read` returns, from the file's header alone.
 
     Raises:
         ImageError: the file does not exist, or its header cannot be read.
@@ -108,27 +108,27 @@ def read_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def as_float(image: torch.Tensor) -> torch.Tensor:
-    """A [3, H, W] tensor of `read` as a new float32 tensor in 0..1 (torchvision's rule: uint8 / 255)."""
-    # Planes one after the other, as torchvision's own transforms give them: interpolation rounds by memory layout.
+    """Converts a [3, H, W] tensor of `read` to a new float32 tensor in 0..1 (uint8 / 255, as in torchvision)."""
+    # Contiguous, as from torchvision's own transforms: how interpolation rounds depends on the memory layout.
     image_float = image.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     return image_float.div_(255) if image.dtype == torch.uint8 else image_float
 
 
 def as_list(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
-    """One image or several as several."""
-    single = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
-    return [images] if single or hasattr(images, "getexif") else images  # type: ignore[list-item, return-value]
+    """Wraps a single image in a list; several images are returned as they are."""
+    is_single = isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, torch.Tensor))
+    return [images] if is_single or hasattr(images, "getexif") else images  # type: ignore[list-item, return-value]
 
 
 def read_each(images: Iterable[ImageInput], size: int) -> Iterator[list[torch.Tensor | ImageError]]:
-    """Images read in chunks of ``size``, as they are needed; an invalid one gives its error, which names its index."""
+    """Reads images lazily, in chunks of ``size``; an invalid image gives an error with its index instead of a tensor."""
     numbered = enumerate(images)
     while chunk := list(islice(numbered, size)):
         yield [_read_or_error(index, image) for index, image in chunk]
 
 
 def all_or_raise(results: Iterable[T | ImageError]) -> list[T]:
-    """Results of all images, or the error of the first bad one raised."""
+    """Returns the results of all images, or raises the first error among them."""
     checked = []
     for result in results:
         if isinstance(result, ImageError):
@@ -162,30 +162,30 @@ def _from_file(source: Path | bytes) -> torch.Tensor:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
-        reason = "the file is empty" if empty else "not an image in a format that is read here"
+        is_empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
+        reason = "the file is empty" if is_empty else "not an image in a supported format"
         raise ImageError(reason, path=path) from None
     except Image.DecompressionBombError:
-        raise ImageError(f"more than {MAX_PIXELS:,} pixels: refused as a decompression bomb", path=path) from None
-    except Exception as error:  # a decoder meeting broken bytes raises almost anything: OSError, SyntaxError, ...
-        raise ImageError(f"the image is broken: {error}", path=path) from error
+        raise ImageError(f"more than {MAX_PIXELS:,} pixels: rejected as a decompression bomb", path=path) from None
+    except Exception as error:  # on corrupt bytes decoders raise almost anything: OSError, SyntaxError, …
+        raise ImageError(f"the image is corrupt: {error}", path=path) from error
 
 
 def _from_pil(image: Image.Image, *, path: str | None) -> torch.Tensor:
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width} x {image.height}"
-        raise ImageError(f"{size} is more than {MAX_PIXELS:,} pixels: refused as a decompression bomb", path=path)
+        raise ImageError(f"{size} is more than {MAX_PIXELS:,} pixels: rejected as a decompression bomb", path=path)
     if image.width == 0 or image.height == 0:
         raise ImageError("the image has no pixels", path=path)
     try:
         image.load()
     except Exception as error:  # see _from_file
-        raise ImageError(f"the image is broken: {error}", path=path) from error
+        raise ImageError(f"the image is corrupt: {error}", path=path) from error
     return torch.from_numpy(np.array(_upright_rgb(image, path), dtype=np.uint8)).permute(2, 0, 1)
 
 
 def _upright_rgb(image: Image.Image, path: str | None) -> Image.Image:
-    with contextlib.suppress(Exception):  # broken EXIF: browsers show the image all the same, as it is stored
+    with contextlib.suppress(Exception):  # corrupt EXIF: browsers too show the image as it is stored
         image = ImageOps.exif_transpose(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
@@ -207,7 +207,7 @@ def _from_array(array: np.ndarray) -> torch.Tensor:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         shape = list(array.shape)
-        raise ImageError(f"arrays are [H, W] or [H, W, 1 | 3 | 4], not {shape}; a [C, H, W] image is given as a tensor")
+        raise ImageError(f"arrays are [H, W] or [H, W, 1 | 3 | 4], not {shape}; pass a [C, H, W] image as a tensor")
     if array.dtype == np.uint16:
         array = ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):

@@ -1,4 +1,4 @@
-"""The one type: the objects of one image."""
+"""`Instances`, the one type for predictions and labels: the objects of one image."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Instances:
     """The objects of one image: the detections of a network, or what annotators drew (then without scores).
 
     Attributes:
-        size: (H, W) of the image, as it is shown (EXIF orientation applied).
+        size: (H, W) of the image, with its EXIF orientation applied.
         boxes: float32 [N, 4], xyxy, in pixels.
         labels: int64 [N], indices into ``class_names``.
         class_names: all names that a label can have.
         masks: N crops, None for an object with a box only.
         scores: float32 [N] in 0..1, or None.
-        ids: N identifiers of the tool that the labels came from, or None.
-        attributes: N mappings of whatever else the tool keeps with a label, or None.
+        ids: N ids from the labeling tool, or None.
+        attributes: N mappings with the tool's other data for each label, or None.
 
     Raises:
         ValueError: the parts have different lengths.
@@ -51,19 +51,19 @@ class Instances:
     attributes: tuple[Mapping[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:
-        def put(name: str, value: object) -> None:
+        def set_field(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        put("size", (int(self.size[0]), int(self.size[1])))
-        put("boxes", np.asarray(self.boxes, dtype=np.float32).reshape(-1, 4))
-        put("labels", np.asarray(self.labels, dtype=np.int64).reshape(-1))
-        put("class_names", tuple(self.class_names))
-        put("masks", tuple(self.masks))
+        set_field("size", (int(self.size[0]), int(self.size[1])))
+        set_field("boxes", np.asarray(self.boxes, dtype=np.float32).reshape(-1, 4))
+        set_field("labels", np.asarray(self.labels, dtype=np.int64).reshape(-1))
+        set_field("class_names", tuple(self.class_names))
+        set_field("masks", tuple(self.masks))
         if self.scores is not None:
-            put("scores", np.asarray(self.scores, dtype=np.float32).reshape(-1))
+            set_field("scores", np.asarray(self.scores, dtype=np.float32).reshape(-1))
         for name in ("ids", "attributes"):
             value = getattr(self, name)
-            put(name, None if value is None else tuple(value))
+            set_field(name, None if value is None else tuple(value))
         lengths = {name: len(v) for name in _PER_INSTANCE if (v := getattr(self, name)) is not None}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"the parts of Instances have different lengths: {lengths}")
@@ -78,20 +78,20 @@ class Instances:
         return f"Instances({len(self)} in {self.size[1]} x {self.size[0]}: {names or 'none'})"
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> Instances:
-        """Some of the instances: by an index, a slice, indices, or a bool array of length N."""
+        """Selects instances by an index, a slice, indices, or a bool array of length N."""
         indices = np.atleast_1d(np.arange(len(self))[index])
 
-        def of(value: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(value[i] for i in indices)
+        def select(values: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(values[i] for i in indices)
 
         return replace(
             self,
             boxes=self.boxes[indices],
             labels=self.labels[indices],
-            masks=of(self.masks),
+            masks=select(self.masks),
             scores=None if self.scores is None else self.scores[indices],
-            ids=None if self.ids is None else of(self.ids),
-            attributes=None if self.attributes is None else of(self.attributes),
+            ids=None if self.ids is None else select(self.ids),
+            attributes=None if self.attributes is None else select(self.attributes),
         )
 
     @property
@@ -109,11 +109,11 @@ class Instances:
         return (self.frame(index) for index in range(len(self)))
 
     def to_torchvision(self) -> dict[str, torch.Tensor]:
-        """The dict of torchvision's documentation; masks as full frames, so of N x H x W floats.
+        """Converts to the dict that torchvision's Mask R-CNN returns, with masks as full frames.
 
         Returns:
-            ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``scores`` float32 [N] (where there are any), ``masks``
-            float32 [N, 1, H, W] of 0 and 1.
+            ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``scores`` float32 [N] (unless None), ``masks`` float32
+            [N, 1, H, W] of 0 and 1.
         """
         import torch
 
@@ -124,14 +124,14 @@ class Instances:
         return result
 
     def to_target(self) -> dict[str, torch.Tensor]:
-        """What torchvision trains on: ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``masks`` uint8 [N, H, W]."""
+        """Converts to a training target: ``boxes`` float32 [N, 4], ``labels`` int64 [N], ``masks`` uint8 [N, H, W]."""
         import torch
 
         target = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
         return target | {"masks": self._stack(np.uint8)}
 
     def _stack(self, dtype: type[np.generic]) -> torch.Tensor:
-        import torch  # here: Label Studio's formats use instances, and import no torch
+        import torch  # not at the top: Label Studio's formats use Instances without torch
 
         stack = np.zeros((len(self), *self.size), dtype=dtype)
         for frame, crop in zip(stack, self.masks):
@@ -143,24 +143,24 @@ class Instances:
     def from_torchvision(
         cls, result: Mapping[str, torch.Tensor], class_names: Sequence[str], *, mask_threshold: float = 0.5
     ) -> Instances:
-        """The inverse of `to_torchvision` and `to_target`: also for soft masks, cut at ``mask_threshold`` (>=)."""
+        """The inverse of `to_torchvision` and `to_target`; mask probabilities are compared with ``mask_threshold`` (>=)."""
         frames = result["masks"].detach().cpu()
         frames = frames[:, 0] if frames.ndim == 4 else frames
-        level = mask_threshold if frames.is_floating_point() else 1
+        threshold = mask_threshold if frames.is_floating_point() else 1
         return cls(
             size=(frames.shape[-2], frames.shape[-1]),
             boxes=result["boxes"].detach().cpu().numpy(),
             labels=result["labels"].detach().cpu().numpy(),
             class_names=tuple(class_names),
-            masks=tuple(crop_of_frame((frame >= level).numpy()) for frame in frames),
+            masks=tuple(crop_of_frame((frame >= threshold).numpy()) for frame in frames),
             scores=result["scores"].detach().cpu().numpy() if "scores" in result else None,
         )
 
     def to_coco(self, image_id: int | str = 0) -> list[dict[str, Any]]:
-        """COCO's results format, ready for JSON: for each instance its image, category, box (xywh), score and RLE.
+        """Converts to COCO's results format, ready for JSON: image, category, box (xywh), score and RLE of each instance.
 
-        ``category_id`` is the label: for COCO's weights that is COCO's own category. Ids and attributes are added where
-        there are any, an object with a box only has no ``segmentation``.
+        ``category_id`` is the label; with COCO's weights that is COCO's category id. Ids and attributes are added unless
+        None; an object with a box only has no ``segmentation``.
         """
         results = []
         for index, (x1, y1, x2, y2) in enumerate(self.boxes.astype(np.float64)):
@@ -181,15 +181,15 @@ class Instances:
     def from_coco(
         cls, annotations: Iterable[Mapping[str, Any]], size: tuple[int, int], categories: Mapping[int, str]
     ) -> Instances:
-        """COCO annotations or results of one image: masks as polygons or RLE, boxes as xywh.
+        """Converts COCO annotations or results of one image: masks as polygons or RLE, boxes as xywh.
 
         Args:
-            annotations: COCO's dicts; keys that the format does not use for the object come back as attributes.
+            annotations: COCO's dicts; keys that no other field holds (``iscrowd``, …) become attributes.
             size: (H, W) of the image.
-            categories: COCO's category ids and their names. With ids 1..K and `BACKGROUND` at 0 labels equal ids.
+            categories: names by category id. With ids 1..K and `BACKGROUND` at 0, labels equal ids.
 
         Raises:
-            AnnotationError: a mask or box is broken, or a category is not in ``categories``.
+            AnnotationError: a mask or box is invalid, or a category is not in ``categories``.
         """
         annotations = list(annotations)
         labels_of = {category: label for label, category in enumerate(categories)}
@@ -214,7 +214,7 @@ class Instances:
     def to_polygons(
         self, *, max_points: int = polygons.MAX_POINTS, min_iou: float = polygons.MIN_IOU
     ) -> list[list[np.ndarray]]:
-        """For each instance its mask's outlines (see `maskbridge.adapter.polygons.to_polygons`)."""
+        """The polygons of each instance's mask (see `maskbridge.adapter.polygons.to_polygons`)."""
         return [
             [] if crop is None else polygons.to_polygons(crop, max_points=max_points, min_iou=min_iou)
             for crop in self.masks
@@ -228,12 +228,12 @@ class Instances:
         class_names: Sequence[str],
         size: tuple[int, int],
     ) -> Instances:
-        """Instances from outlines ([K, 2] points xy in pixels, several for one object); boxes are those of the masks.
+        """Builds instances from polygons ([K, 2] points xy in pixels, one or more per object); boxes fit the masks.
 
         Raises:
             AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
         """
-        masks = [polygons.from_polygons(rings, size) for rings in outlines]
+        masks = [polygons.from_polygons(parts, size) for parts in outlines]
         boxes = [mask.box for mask in masks]
         return cls(size, np.asarray(boxes, dtype=np.float32), np.asarray(labels), tuple(class_names), tuple(masks))
 

@@ -1,4 +1,4 @@
-"""Long jobs are iterators that yield their progress and return a result."""
+"""Long jobs are generators that yield their progress and return a result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def run_to_end(steps: Generator[S, None, T], on_step: Callable[[S], Any] = lambda step: None) -> T:
-    """Runs a job to its end and returns its result.
+    """Runs a job to its end and returns its result; ``on_step`` is called after each step.
 
     Example:
         >>> def job():

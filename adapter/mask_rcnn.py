@@ -1,4 +1,4 @@
-"""The model: images in, instances out."""
+"""The model: predicts instances from images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,46 +14,41 @@ from torchvision.models import WeightsEnum
 
 from maskbridge.adapter import network as net
 from maskbridge.adapter.builders import build, load_state
-from maskbridge.adapter.devices import checked_autocast, checked_device
+from maskbridge.adapter.devices import checked_device, checked_precision
 from maskbridge.adapter.errors import ImageError, SettingsError
 from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read, read_each
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import MaskCrop
 from maskbridge.adapter.pasting import paste
-from maskbridge.adapter.settings import (
-    Settings,
-    checked_boxes,
-    checked_labels,
-    checked_settings,
-)
+from maskbridge.adapter.settings import Precision, Settings, checked_boxes, checked_labels, checked_settings
 from maskbridge.adapter.weights import checkpoints
 from maskbridge.adapter.weights.checkpoints import Weights
 from maskbridge.adapter.weights.names import WeightsLike, backbone_state, resolve
 
 
 class MaskRCNN:
-    """torchvision's Mask R-CNN, from images to `Instances`.
+    """torchvision's Mask R-CNN, with `Instances` as its results.
 
-    Boxes, labels and scores are torchvision's for the same network; masks equal its pasted frames at the threshold, but are
-    box-sized crops. Thresholds and class filters act before the mask head. Threads can share a model.
+    Boxes, labels and scores equal torchvision's for the same network; masks equal its pasted masks at the threshold, but
+    are box-sized crops. Thresholds and class filters are applied before the mask head. Threads can share a model.
 
     Args:
         weights: ``"DEFAULT"``, ``"COCO_V1"``, ``"bundled"``, torchvision's enum member, a ``.safetensors`` or ``.pth``
             file, ``"https://…#sha256=…"``, or None for random values (see `maskbridge.adapter.weights.names.resolve`).
-        builder: a key of `maskbridge.adapter.builders.BUILDERS`; by default the one that the weights are for.
-        num_classes: number of classes with the background; by default the weights' own (91 for random ones).
-        class_names: names by label, for weights without class names in them.
-        weights_backbone: torchvision's weights for the backbone alone, used with ``weights=None``.
-        trainable_backbone_layers: how many blocks of the backbone are trainable, 0 to 5; for training.
-        progress: whether downloads show a bar.
-        device: such as ``"cpu"`` or ``"cuda:1"``; by default a GPU where there is one.
-        autocast: ``"bfloat16"`` or ``"float16"`` for faster, less exact arithmetic on a GPU.
-        download_limit: seconds that a download may take; by default only standing still for 30 ends it.
+        builder: a key of `maskbridge.adapter.builders.BUILDERS`; by default the weights' own.
+        num_classes: number of classes with the background; by default the weights' own (91 with random values).
+        class_names: names by label, for weights that hold no class names.
+        weights_backbone: torchvision's weights for the backbone alone, with ``weights=None``.
+        trainable_backbone_layers: for training: how many blocks of the backbone are trainable, 0 to 5.
+        progress: whether downloads show a progress bar.
+        device: such as ``"cpu"`` or ``"cuda:1"``; by default a GPU if one is available.
+        precision: ``"float32"``, or for faster, less exact arithmetic ``"bfloat16"`` or, on a GPU, ``"float16"``.
+        download_limit: seconds that a download may take; by default it fails only after 30 seconds without data.
         **arguments: keyword arguments of torchvision's ``MaskRCNN`` class: ``min_size``, ``box_nms_thresh``, ….
 
     Raises:
-        WeightsError: the weights are unknown, cannot be had, or do not fit.
-        SettingsError: a name or value is wrong.
+        WeightsError: the weights are unknown, cannot be downloaded or read, or do not fit the network.
+        SettingsError: a name or value is invalid.
 
     Example:
         >>> model = MaskRCNN("bundled")
@@ -74,12 +69,12 @@ class MaskRCNN:
         trainable_backbone_layers: int | None = None,
         progress: bool = True,
         device: str | torch.device | None = None,
-        autocast: Literal["bfloat16", "float16"] | None = None,
+        precision: Precision = "float32",
         download_limit: float | None = None,
         **arguments: Any,
     ) -> None:
         self.device = checked_device(device)
-        self._autocast = checked_autocast(autocast)
+        self._autocast = checked_precision(precision, self.device)
         resolved = resolve(
             weights,
             builder=builder,
@@ -89,7 +84,7 @@ class MaskRCNN:
             limit=download_limit,
         )
         if weights_backbone is not None and resolved.state:
-            raise SettingsError("weights_backbone is for weights=None: whole weights hold a backbone already")
+            raise SettingsError("weights_backbone is for weights=None: other weights already include the backbone")
         self._arguments = {**resolved.arguments, **arguments}
         self.network = build(
             resolved.builder,
@@ -113,13 +108,13 @@ class MaskRCNN:
 
     @property
     def weights(self) -> Weights:
-        """The network's present values, with builder, class names and arguments."""
-        known = (self.weights_name, self.builder, self.class_names)
-        return Weights(*known, self.network.state_dict(), self._arguments, self._norm_eps)
+        """The network's current state dict, with builder, class names and arguments."""
+        state = self.network.state_dict()
+        return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, self._norm_eps)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short stable hash of values, builder, class names and arguments; not of a call's settings."""
+        """A short stable hash of weights, builder, class names and arguments; not of a request's settings."""
         return checkpoints.fingerprint(self.weights)
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
@@ -135,10 +130,10 @@ class MaskRCNN:
         max_detections: int | None = None,
         masks: bool = True,
     ) -> Settings:
-        """The settings of a request, checked (see `predict`); without ``masks`` only boxes are predicted, as exact.
+        """Validates the settings of a request (see `predict`); ``masks=False`` predicts the same boxes without masks.
 
         Raises:
-            SettingsError: a value is out of range, or a class is unknown (the nearest is named).
+            SettingsError: a value is out of range, or a class is unknown (the nearest is suggested).
         """
         heads = self.network.roi_heads
         return checked_settings(
@@ -163,15 +158,15 @@ class MaskRCNN:
         """Detects the objects in images.
 
         Args:
-            images: images of any sizes (see `maskbridge.adapter.images.read`); one alone is a list of one.
+            images: one or more images of any size (see `maskbridge.adapter.images.read`).
             confidence_threshold: objects with a higher score are detected; by default ``box_score_thresh`` (0.05).
             mask_threshold: pixels with a probability of at least this are in a mask.
-            classes: names of the classes to look for; by default all.
-            max_detections: most objects in an image; by default ``box_detections_per_img`` (100).
-            batch_size: how many images of one padded size run together; by default 1 on a CPU and 8 on a GPU.
+            classes: names of the classes to detect; by default all.
+            max_detections: maximum number of objects per image; by default ``box_detections_per_img`` (100).
+            batch_size: maximum number of images of one padded size per batch; by default 1 on a CPU, 8 on a GPU.
 
         Returns:
-            For each image its `Instances`, by descending score.
+            The `Instances` of each image, by descending score.
 
         Raises:
             ImageError: an image cannot be used, with its index and path. `predict_each` continues instead.
@@ -188,7 +183,7 @@ class MaskRCNN:
     def predict_each(
         self, images: Iterable[ImageInput], *, settings: Settings | None = None, batch_size: int | None = None
     ) -> Iterator[Instances | ImageError]:
-        """Like `predict` for many images: read as they are needed, in order, with an `ImageError` for each invalid one."""
+        """Like `predict`, but reads images lazily and yields results in order, an `ImageError` for each invalid one."""
         settings = settings or self.settings()
         size = (8 if self.device.type == "cuda" else 1) if batch_size is None else batch_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
@@ -197,11 +192,14 @@ class MaskRCNN:
             yield from self.predict_read(chunk, settings)
 
     def predict_read(self, images: Sequence[torch.Tensor | ImageError], settings: Settings) -> list[Instances | ImageError]:
-        """The last step of `predict_each`, for whoever reads images elsewhere: runs those of one padded size together.
+        """Predicts for images that are already read; images of one padded size run as one batch.
 
         Args:
-            images: tensors of `maskbridge.adapter.images.read`, or the errors that it raised, which are returned.
-            settings: of `settings`.
+            images: tensors of `maskbridge.adapter.images.read`, or the errors that it raised.
+            settings: settings of the request, from `settings`.
+
+        Returns:
+            For each image its `Instances`, or the error that was passed in.
         """
         results: dict[int, Instances | ImageError] = {}
         groups: dict[net.Size, list[int]] = {}
@@ -218,12 +216,12 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def encode(self, images: Sequence[torch.Tensor]) -> net.Features:
-        """Trunk and proposals for images (as `maskbridge.adapter.images.read` gives them) of one padded size."""
+        """Computes backbone features and proposals for images (tensors of `images.read`) of one padded size."""
         return net.encode(self.network, images, self.device, self._autocast)
 
     @torch.inference_mode()
     def detect(self, features: net.Features, settings: Settings) -> list[Instances]:
-        """The objects of encoded images: box head, selection, and (where wanted) the mask head for what is kept."""
+        """Detects the objects in encoded images: box head, selection and, if masks are requested, mask head."""
         detections = net.detect(
             self.network,
             features,
@@ -232,24 +230,25 @@ class MaskRCNN:
             max_detections=settings.max_detections,
             autocast=self._autocast,
         )
-        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(one.scores) for one in detections]
+        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(detected.scores) for detected in detections]
         if settings.masks:
-            boxes, labels = [one.input_boxes for one in detections], [one.labels for one in detections]
+            boxes = [detected.input_boxes for detected in detections]
+            labels = [detected.labels for detected in detections]
             probabilities = net.segment(self.network, features, boxes, labels, self._autocast)
             masks = [
-                tuple(paste(of_image, one.boxes, size, settings.mask_threshold))
-                for one, of_image, size in zip(detections, probabilities, features.sizes)
+                tuple(paste(image_masks, detected.boxes, size, settings.mask_threshold))
+                for detected, image_masks, size in zip(detections, probabilities, features.sizes)
             ]
         return [
             Instances(
                 size=size,
-                boxes=one.boxes.cpu().numpy(),
-                labels=one.labels.cpu().numpy(),
+                boxes=detected.boxes.cpu().numpy(),
+                labels=detected.labels.cpu().numpy(),
                 class_names=self.class_names,
                 masks=crops,
-                scores=one.scores.cpu().numpy(),
+                scores=detected.scores.cpu().numpy(),
             )
-            for one, crops, size in zip(detections, masks, features.sizes)
+            for detected, crops, size in zip(detections, masks, features.sizes)
         ]
 
     def segment_boxes(
@@ -261,17 +260,17 @@ class MaskRCNN:
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
     ) -> Instances:
-        """Masks for given boxes, from the same features and mask head as `predict`.
+        """Predicts a mask for each box, with the same features and mask head as `predict`.
 
         Args:
-            image: an image, or its features (of `encode`), which spare the trunk.
-            boxes: [N, 4], xyxy, in pixels of the image; clipped to it for the network.
-            labels: for each box a class name, a label, or None (by default), for the box head to choose the class.
+            image: an image, or its features from `encode`, which saves running the backbone.
+            boxes: [N, 4], xyxy, in pixels of the image; the network gets them clipped to the image.
+            labels: for each box a class name, a label, or None (the default): then the box head chooses the class.
             mask_threshold: pixels with a probability of at least this are in a mask.
             classes: names that the box head chooses from; by default all.
 
         Returns:
-            N instances with ``boxes``, in their order; ``scores`` are the box head's probabilities of the labels.
+            N instances, in the order of ``boxes``; ``scores`` are the box head's probabilities of their labels.
 
         Raises:
             ImageError: the image cannot be used.
@@ -279,21 +278,22 @@ class MaskRCNN:
         """
         settings = self.settings(mask_threshold=mask_threshold, classes=classes)
         features = image if isinstance(image, net.Features) else self.encode([read(image)])
-        given = checked_boxes(boxes, features.sizes[0])
-        fixed = torch.tensor(checked_labels(labels, self.class_names, len(given)), dtype=torch.int64, device=self.device)
+        pixel_boxes = checked_boxes(boxes, features.sizes[0])
+        label_list = checked_labels(labels, self.class_names, len(pixel_boxes))
+        requested = torch.tensor(label_list, dtype=torch.int64, device=self.device)
         with torch.inference_mode():
-            in_image = net.clip_boxes(torch.from_numpy(given).to(self.device), features.sizes[0])
+            in_image = net.clip_boxes(torch.from_numpy(pixel_boxes).to(self.device), features.sizes[0])
             in_input = net.to_input(in_image, features, 0)
             probabilities = net.classify(self.network, features, [in_input], self._autocast)[0]
             allowed = torch.tensor(settings.classes, device=self.device)
-            final = torch.where(fixed > 0, fixed, torch.where(allowed, probabilities, -1.0).argmax(dim=1))
-            masks = net.segment(self.network, features, [in_input], [final], self._autocast)[0]
+            chosen = torch.where(requested > 0, requested, torch.where(allowed, probabilities, -1.0).argmax(dim=1))
+            masks = net.segment(self.network, features, [in_input], [chosen], self._autocast)[0]
             crops = paste(masks, in_image, features.sizes[0], mask_threshold)
-            scores = probabilities[torch.arange(len(final), device=self.device), final]
+            scores = probabilities[torch.arange(len(chosen), device=self.device), chosen]
         return Instances(
             size=features.sizes[0],
-            boxes=given,
-            labels=final.cpu().numpy(),
+            boxes=pixel_boxes,
+            labels=chosen.cpu().numpy(),
             class_names=self.class_names,
             masks=tuple(crops),
             scores=scores.cpu().numpy(),

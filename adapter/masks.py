@@ -1,4 +1,4 @@
-"""Masks as crops: a small bool array and its position in the image, never a full frame for each object."""
+"""Masks as crops: a small bool array and its position in the image instead of a full frame."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class MaskCrop:
-    """The mask of one object: the window of the image that holds it.
+    """The mask of one object in a window of the image.
 
     Attributes:
-        x: column of the image at which the window begins, 0 or more.
-        y: row of the image at which the window begins, 0 or more.
-        pixels: bool [h, w], True on the object. Either side may be 0 (nothing of the object is in the image).
+        x: column of the image where the window starts, 0 or more.
+        y: row of the image where the window starts, 0 or more.
+        pixels: bool [h, w], True on the object. h or w may be 0, if no part of the object is in the image.
     """
 
     x: int
@@ -26,7 +26,7 @@ class MaskCrop:
         return self.window(0, 0, size[1], size[0])
 
     def window(self, x1: int, y1: int, x2: int, y2: int) -> np.ndarray:
-        """The mask in another window of the image: bool [y2 - y1, x2 - x1], False outside of this crop.
+        """The mask in another window of the image: bool [y2 - y1, x2 - x1], False outside this crop.
 
         Example:
             >>> MaskCrop(x=1, y=0, pixels=np.ones((1, 2), dtype=bool)).window(0, 0, 2, 1)
@@ -37,7 +37,7 @@ class MaskCrop:
         return window
 
     def write_into(self, window: np.ndarray, x1: int = 0, y1: int = 0) -> None:
-        """Writes the mask's window into an array of any dtype that stands for the image from column x1 and row y1 on."""
+        """Writes the mask into an array of any dtype whose first pixel is column x1, row y1 of the image."""
         x2, y2 = x1 + window.shape[1], y1 + window.shape[0]
         height, width = self.pixels.shape
         left, right = max(x1, self.x), min(x2, self.x + width)
@@ -48,20 +48,21 @@ class MaskCrop:
 
     @property
     def area(self) -> int:
-        """Pixels of the object."""
+        """Number of pixels of the object."""
         return int(np.count_nonzero(self.pixels))
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The box (xyxy, pixels) around the object; of no area where the mask is empty."""
+        """The tight box (xyxy, pixels) around the object; its area is 0 if the mask is empty."""
         tight = self.trimmed()
         height, width = tight.pixels.shape
         return tight.x, tight.y, tight.x + width, tight.y + height
 
     def run_lengths(self, size: tuple[int, int]) -> np.ndarray:
-        """Runs of a full frame of ``size`` (H, W), row by row, made without that frame: outside, object, outside, ….
+        """Row-major run lengths of the full frame of ``size`` (H, W), computed without building that frame.
 
-        int64; the first may be 0 long, and they add up to H x W.
+        Returns:
+            int64: lengths of runs outside, on, outside, … the object. The first may be 0; their sum is H x W.
 
         Example:
             >>> MaskCrop(1, 0, np.ones((2, 1), dtype=bool)).run_lengths((2, 3)).tolist()
@@ -75,9 +76,9 @@ class MaskCrop:
         values = rows.ravel()
         row, edge = np.divmod(np.flatnonzero(values[1:] != values[:-1]), rows.shape[1])
         edges = (self.y + row) * width + self.x + edge
-        # A run that reaches the right edge continues at the left: its end and the next start cancel.
-        joined = np.flatnonzero(edges[1:-1:2] == edges[2::2])
-        edges = np.delete(edges, np.concatenate([2 * joined + 1, 2 * joined + 2]))
+        # A run that reaches the right edge may continue in the next row: its end and the next start are then equal.
+        continued = np.flatnonzero(edges[1:-1:2] == edges[2::2])
+        edges = np.delete(edges, np.concatenate([2 * continued + 1, 2 * continued + 2]))
         return np.diff(np.concatenate([[0], edges, [height * width]]))
 
     def trimmed(self) -> MaskCrop:
@@ -90,5 +91,5 @@ class MaskCrop:
 
 
 def crop_of_frame(frame: np.ndarray) -> MaskCrop:
-    """The trimmed crop of a full-frame mask ([H, W], true or non-zero on the object)."""
+    """The trimmed crop of a full-frame mask ([H, W], nonzero on the object)."""
     return MaskCrop(0, 0, np.asarray(frame) != 0).trimmed()

@@ -1,7 +1,8 @@
-"""The three steps through the network. None changes it, so threads can share it.
+"""The network's forward pass in three steps. None of them changes the network, so threads can share it.
 
-Each repeats what torchvision's ``GeneralizedRCNN.forward`` does in evaluation mode, with its own parts, cut where a request
-has settings: ``encode`` (image to features and proposals), ``detect`` (boxes, labels, scores), ``segment`` (28 x 28 masks).
+Together they compute what torchvision's ``GeneralizedRCNN.forward`` does in evaluation mode, with torchvision's modules,
+split where a request has settings: ``encode`` (features and proposals), ``detect`` (boxes, labels, scores) and ``segment``
+(28 x 28 masks).
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Features:
-    """What the trunk makes of images of one padded shape; all that the heads need.
+    """Features and proposals of images of one padded size: the input of the heads.
 
     Attributes:
-        levels: float [B, C, h, w] by level name, as the heads pool them.
+        levels: the feature pyramid: float [B, C, h, w] by level name.
         proposals: B tensors of float [P, 4], xyxy, in pixels of the network's input.
         input_sizes: B sizes (h, w) of the images in the network's input, without padding.
         sizes: B sizes (H, W) of the images.
@@ -51,8 +52,14 @@ class Features:
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes of one image: ``boxes`` float [N, 4] in pixels of the image, ``input_boxes`` the same in pixels of the
-    network's input, ``labels`` int64 [N], ``scores`` float [N] falling."""
+    """Detections in one image, by descending score.
+
+    Attributes:
+        boxes: float [N, 4], xyxy, in pixels of the image.
+        input_boxes: the same boxes in pixels of the network's input.
+        labels: int64 [N].
+        scores: float [N] in 0..1.
+    """
 
     boxes: torch.Tensor
     input_boxes: torch.Tensor
@@ -61,7 +68,7 @@ class Detections:
 
 
 def input_size(network: MaskRCNN, size: Size) -> Size:
-    """The (h, w) that an image of ``size`` is resized to: torchvision's rule, but never less than a pixel."""
+    """The (h, w) that an image of ``size`` is resized to: as in torchvision, but at least one pixel."""
     transform = network.transform
     if transform.fixed_size is not None:
         return transform.fixed_size[1], transform.fixed_size[0]
@@ -79,7 +86,7 @@ def padded_size(network: MaskRCNN, size: Size) -> Size:
 def encode(
     network: MaskRCNN, images: Sequence[torch.Tensor], device: torch.device, autocast: torch.dtype | None = None
 ) -> Features:
-    """Trunk and proposals, for images ([3, H, W] of `images.read`) of one padded size."""
+    """Computes features and proposals of images ([3, H, W], from `images.read`) of one padded size."""
     sizes = [(image.shape[-2], image.shape[-1]) for image in images]
     input_sizes = [input_size(network, size) for size in sizes]
     shape = (len(images), 3, *padded_size(network, sizes[0]))
@@ -90,9 +97,9 @@ def encode(
         levels = network.backbone(batch)
         objectness, deltas = network.rpn.head(list(levels.values()))
     proposals = _proposals(network, batch, input_sizes, levels, objectness, deltas)
-    # Pooling reads planes: one copy here spares one in each head.
-    planes = {name: level.float().contiguous() for name, level in levels.items()}
-    return Features(planes, proposals, input_sizes, sizes)
+    # RoIAlign needs contiguous levels: one copy here instead of one in each head.
+    levels = {name: level.float().contiguous() for name, level in levels.items()}
+    return Features(levels, proposals, input_sizes, sizes)
 
 
 def detect(
@@ -108,25 +115,25 @@ def detect(
 
     Args:
         network: the network.
-        features: of `encode`.
+        features: features from `encode`.
         score_threshold: detections with a score above it are kept.
-        classes: bool [num_classes], False for classes whose scores count as 0; None for all.
-        max_detections: most detections for an image.
-        autocast: the dtype of the head's arithmetic, None for float32.
+        classes: bool [num_classes], False for classes that are not detected; None for all.
+        max_detections: maximum number of detections per image.
+        autocast: dtype of automatic mixed precision, None for float32.
     """
     scores, deltas = _box_head(network, features, features.proposals, autocast)
     boxes = network.roi_heads.box_coder.decode(deltas, features.proposals)
     counts = [len(proposals) for proposals in features.proposals]
     return [
-        _select(network, *parts, score_threshold, classes, max_detections)
-        for parts in zip(torch.split(boxes, counts), torch.split(scores, counts), features.input_sizes, features.sizes)
+        _select(network, *image, score_threshold, classes, max_detections)
+        for image in zip(torch.split(boxes, counts), torch.split(scores, counts), features.input_sizes, features.sizes)
     ]
 
 
 def classify(
     network: MaskRCNN, features: Features, input_boxes: Sequence[torch.Tensor], autocast: torch.dtype | None = None
 ) -> list[torch.Tensor]:
-    """The box head's class probabilities for given boxes: for each image float [N, num_classes]."""
+    """The box head's class probabilities for boxes in pixels of the input: for each image float [N, num_classes]."""
     scores, _ = _box_head(network, features, list(input_boxes), autocast)
     return list(torch.split(scores, [len(boxes) for boxes in input_boxes]))
 
@@ -138,7 +145,7 @@ def segment(
     labels: Sequence[torch.Tensor],
     autocast: torch.dtype | None = None,
 ) -> list[torch.Tensor]:
-    """The mask head for given boxes (in pixels of the input) and labels: for each image float [N, 28, 28] in 0..1."""
+    """The mask head's probabilities for boxes (in pixels of the input) and labels: for each image float [N, 28, 28]."""
     heads, counts = network.roi_heads, [len(boxes) for boxes in input_boxes]
     device = features.device
     if not sum(counts):
@@ -146,29 +153,29 @@ def segment(
     with _autocast(device, autocast):
         pooled = _pooled(heads.mask_roi_pool, features, list(input_boxes))
         logits = heads.mask_predictor(heads.mask_head(pooled))
-    chosen = logits[torch.arange(len(logits), device=device), torch.cat(list(labels))]
-    return list(torch.split(chosen.float().sigmoid(), counts))
+    selected = logits[torch.arange(len(logits), device=device), torch.cat(list(labels))]
+    return list(torch.split(selected.float().sigmoid(), counts))
 
 
 def clip_boxes(boxes: torch.Tensor, size: Size) -> torch.Tensor:
-    """Boxes (xyxy) clipped to an image of ``size`` (H, W)."""
+    """Clips boxes (xyxy) to an image of ``size`` (H, W)."""
     limit = torch.tensor([size[1], size[0], size[1], size[0]], device=boxes.device)
     return boxes.clamp(min=0).minimum(limit.to(boxes.dtype))
 
 
 def to_input(boxes: torch.Tensor, features: Features, image: int) -> torch.Tensor:
-    """Boxes in pixels of an image, as boxes in pixels of the network's input."""
+    """Converts boxes from pixels of the image with this index to pixels of the network's input."""
     return resize_boxes(boxes, list(features.sizes[image]), list(features.input_sizes[image]))
 
 
 def _resized(network: MaskRCNN, image: torch.Tensor, size: Size) -> torch.Tensor:
-    """torchvision's normalization and resizing of one image, in place in its float copy."""
+    """Normalizes and resizes one image as torchvision does, but in place in a float copy."""
     transform = network.transform
     mean, std = (
         torch.tensor(values, device=image.device)[:, None, None] for values in (transform.image_mean, transform.image_std)
     )
-    normal = as_float(image).sub_(mean).div_(std)
-    return F.interpolate(normal[None], size=size, mode="bilinear", align_corners=False)[0]
+    normalized = as_float(image).sub_(mean).div_(std)
+    return F.interpolate(normalized[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 def _proposals(
@@ -179,7 +186,7 @@ def _proposals(
     objectness: list[torch.Tensor],
     deltas: list[torch.Tensor],
 ) -> list[torch.Tensor]:
-    # The anchors take the dtype of the levels and keep it; under autocast that would round them to 8 bits for good.
+    # The anchor generator caches anchors in the dtype of the levels: under autocast they would stay rounded to 8 bits.
     grids = [batch.new_empty(1).expand(1, 1, *level.shape[-2:]) for level in levels.values()]
     anchors = network.rpn.anchor_generator(ImageList(batch, input_sizes), grids)
     counts = [level[0].numel() for level in objectness]
@@ -202,17 +209,17 @@ def _box_head(
 
 
 def _pooled(pool: MultiScaleRoIAlign, features: Features, boxes: list[torch.Tensor]) -> torch.Tensor:
-    """RoIAlign of each box. torchvision's runs on one CPU thread, so boxes are shared out here; the values are the same."""
+    """RoIAlign of each box. torchvision's uses one CPU thread, so boxes are split among threads; values are the same."""
     threads = torch.get_num_threads()
     if features.device.type != "cpu" or threads == 1 or sum(map(len, boxes)) < 4 * threads:
         return pool(features.levels, boxes, features.input_sizes)
 
     @torch.inference_mode()
     def pool_part(image: int, part: torch.Tensor) -> torch.Tensor:
-        only = [part if index == image else part[:0] for index in range(len(boxes))]
-        return pool(features.levels, only, features.input_sizes)
+        part_boxes = [part if index == image else part[:0] for index in range(len(boxes))]
+        return pool(features.levels, part_boxes, features.input_sizes)
 
-    parts = [(image, part) for image, of_image in enumerate(boxes) for part in of_image.chunk(threads)]
+    parts = [(image, part) for image, image_boxes in enumerate(boxes) for part in image_boxes.chunk(threads)]
     with ThreadPoolExecutor(threads) as workers:
         return torch.cat(list(workers.map(pool_part, *zip(*parts))))
 

@@ -1,4 +1,4 @@
-"""Parts that are installed on request."""
+"""Optional dependencies, installed as extras of the package."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from maskbridge.adapter.errors import MaskbridgeError
 
 @contextmanager
 def requires(extra: str) -> Iterator[None]:
-    """Around imports: the error names the extra to install if a package is missing.
+    """Context for imports of optional packages: if one is missing, the error names the extra to install.
 
     Raises:
-        MaskbridgeError: an import failed.
+        MaskbridgeError: a package cannot be imported.
     """
     try:
         yield

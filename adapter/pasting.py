@@ -1,4 +1,4 @@
-"""Mask probabilities to crops: torchvision's paste rule without its full frames."""
+"""Pastes mask probabilities into crops, as torchvision does into full frames."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from torchvision.models.detection.roi_heads import expand_boxes, expand_masks
 from maskbridge.adapter.masks import MaskCrop
 
 PADDING = 1
-"""Pixels of padding around a 28 x 28 mask when it is pasted: torchvision's ``paste_masks_in_image`` default."""
+"""Padding around a 28 x 28 mask before pasting, in pixels: the default of torchvision's ``paste_masks_in_image``."""
 
 
 @torch.inference_mode()
 def paste(probabilities: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int], threshold: float) -> list[MaskCrop]:
-    """Pastes mask probabilities into box-sized crops and cuts them at a threshold.
+    """Pastes mask probabilities into box-sized crops and thresholds them.
 
-    The rule is torchvision's (``paste_masks_in_image``): the mask is padded by one, the box grown by the same ratio and
-    truncated to whole pixels, the mask resized to it bilinearly, then compared with ``>=``. Every pixel of an image equals
-    torchvision's pasted frame at that threshold, bit for bit; what is outside the crop is below any threshold above 0.
+    As in torchvision's ``paste_masks_in_image``, the mask is padded by one pixel, the box is expanded by the same ratio and
+    truncated to integers, and the mask is resized to it bilinearly, then compared with ``>=``. Every pixel equals that of
+    torchvision's full frame at the same threshold, bit for bit: outside the crop, that is below any threshold above 0.
 
     Args:
         probabilities: float [N, M, M] in 0..1, on any device.
         boxes: float [N, 4], xyxy, in pixels of the image.
         size: (H, W) of the image.
-        threshold: in 0..1; a pixel belongs to the object where its probability is at least this.
+        threshold: pixels with a probability of at least this are in the mask, 0 to 1.
 
     Returns:
-        N crops; a crop is the pasted window clipped to the image.
+        N crops: the pasted windows, clipped to the image.
     """
     if not len(boxes):
         return []
     padded, scale = expand_masks(probabilities.float()[:, None], padding=PADDING)
     windows = expand_boxes(boxes.float(), scale).to(torch.int64).tolist()
-    pieces = [_paste_one(mask, window, size, threshold) for mask, window in zip(padded, windows)]
+    pasted = [_paste_one(mask, window, size, threshold) for mask, window in zip(padded, windows)]
     if probabilities.device.type == "cpu":
-        return [MaskCrop(x, y, pixels.numpy()) for x, y, pixels in pieces]
-    return _fetched(pieces)
+        return [MaskCrop(x, y, pixels.numpy()) for x, y, pixels in pasted]
+    return _to_cpu(pasted)
 
 
-def _fetched(pieces: list[tuple[int, int, torch.Tensor]]) -> list[MaskCrop]:
-    """Crops from a GPU, all in one copy."""
-    flat = torch.cat([pixels.flatten() for _, _, pixels in pieces]).cpu().numpy()
-    parts = np.split(flat, np.cumsum([pixels.numel() for _, _, pixels in pieces])[:-1])
-    return [MaskCrop(x, y, part.reshape(pixels.shape)) for (x, y, pixels), part in zip(pieces, parts)]
+def _to_cpu(pasted: list[tuple[int, int, torch.Tensor]]) -> list[MaskCrop]:
+    """Copies all crops from the GPU together."""
+    flat = torch.cat([pixels.flatten() for _, _, pixels in pasted]).cpu().numpy()
+    parts = np.split(flat, np.cumsum([pixels.numel() for _, _, pixels in pasted])[:-1])
+    return [MaskCrop(x, y, part.reshape(pixels.shape)) for (x, y, pixels), part in zip(pasted, parts)]
 
 
 def _paste_one(

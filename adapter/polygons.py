@@ -1,4 +1,4 @@
-"""Masks to polygons and back, along the edges of the pixels."""
+"""Masks to polygons and back; polygons run along pixel edges."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ MAX_POINTS = 250
 def to_polygons(
     crop: MaskCrop, *, max_points: int = MAX_POINTS, min_iou: float = MIN_IOU, min_area: int = 1
 ) -> list[np.ndarray]:
-    """The outlines of a mask: one polygon for each of its connected parts, largest first.
+    """Converts a mask to polygons, one for each of its connected parts, largest first.
 
-    Polygons run along the edges of the pixels (a one-pixel mask is a square of side 1), not through their centers as
-    OpenCV's contours do. Holes are filled, since a polygon has none. Each is simplified (Douglas-Peucker) to at most
-    ``max_points`` points, but never below ``min_iou`` with its part, holes filled: the IoU wins over the budget, so
-    ``max_points=0`` gives the fewest points that reach that IoU.
+    Polygons run along pixel edges (a mask of one pixel gives a square of side 1), not through pixel centers as OpenCV's
+    contours do. Holes are filled, since a polygon has none. Each polygon is simplified (Douglas-Peucker) to at most
+    ``max_points`` points, unless its IoU with its part (holes filled) would be below ``min_iou``: then it has more points.
+    ``max_points=0`` gives the fewest points that reach ``min_iou``.
 
     Args:
         crop: the mask.
-        max_points: the most points a polygon should have.
-        min_iou: the least IoU of a polygon with its part, in 0..1, as COCO's rasterizer measures it.
-        min_area: parts with fewer pixels, holes filled, are skipped.
+        max_points: maximum number of points of a polygon, if ``min_iou`` allows it.
+        min_iou: minimum IoU of a polygon with its part, 0 to 1, measured with COCO's rasterizer.
+        min_area: parts with fewer pixels (holes filled) are skipped.
 
     Returns:
-        float64 [K, 2] arrays of points (x, y), in pixels of the image, without repeating the first point.
+        float64 [K, 2] arrays of points (x, y) in pixels of the image; the first point is not repeated at the end.
 
     Example:
         >>> to_polygons(MaskCrop(10, 20, np.ones((2, 3), dtype=bool)))[0].tolist()
         [[10.0, 20.0], [10.0, 22.0], [13.0, 22.0], [13.0, 20.0]]
     """
-    outlines = []
+    by_area = []
     for part, x, y in _filled_parts(crop.pixels):
         area = int(np.count_nonzero(part))
         if area >= min_area:
             offset = np.array([crop.x + x, crop.y + y])
-            outlines.append((area, _simplify(part, max_points, min_iou) + offset))
-    return [polygon for _, polygon in sorted(outlines, key=lambda pair: -pair[0])]
+            by_area.append((area, _simplify(part, max_points, min_iou) + offset))
+    return [polygon for _, polygon in sorted(by_area, key=lambda pair: -pair[0])]
 
 
 def from_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> MaskCrop:
-    """The mask of one object drawn as polygons ([K, 2] points xy, in pixels), by COCO's rasterizer, clipped to ``size``.
+    """Converts the polygons of one object ([K, 2] points xy, in pixels) to a mask clipped to ``size`` (COCO's rasterizer).
 
     Raises:
         AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
@@ -56,13 +56,13 @@ def from_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> Mask
 
 
 def has_holes(crop: MaskCrop) -> bool:
-    """Whether `to_polygons` fills a hole of the mask, which its polygons cannot represent."""
+    """Whether the mask has a hole, which `to_polygons` fills."""
     _, hierarchy = cv2.findContours(crop.pixels.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     return hierarchy is not None and bool((hierarchy[0, :, 3] >= 0).any())
 
 
 def _filled_parts(pixels: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
-    """The connected parts of a mask, holes filled, each as its own bool window with the window's position."""
+    """The connected parts of a mask, holes filled: for each a bool window and its x and y."""
     parts = []
     contours, _ = cv2.findContours(pixels.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for contour in contours:
@@ -74,15 +74,15 @@ def _filled_parts(pixels: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
 
 
 def _outline(part: np.ndarray) -> np.ndarray:
-    """The edge of a connected part, in half pixels: int32 [K, 1, 2].
+    """The contour of a connected part along its pixel edges, in half pixels: int32 [K, 1, 2].
 
-    The mask is drawn at twice its size plus one, so that OpenCV's contour through the centers of the outermost small
-    pixels runs along the edges of the large ones.
+    OpenCV's contours run through pixel centers. In a mask of twice the size plus one pixel, the centers of the outermost
+    pixels are on the edges of the original pixels.
     """
     doubled = cv2.resize(part.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     doubled = cv2.copyMakeBorder(doubled, 0, 1, 0, 1, cv2.BORDER_CONSTANT, value=0)
-    lattice = cv2.dilate(doubled, np.ones((2, 2), dtype=np.uint8), anchor=(1, 1))
-    contours, _ = cv2.findContours(lattice, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    enlarged = cv2.dilate(doubled, np.ones((2, 2), dtype=np.uint8), anchor=(1, 1))
+    contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return max(contours, key=cv2.contourArea)
 
 
@@ -93,19 +93,19 @@ def _simplify(part: np.ndarray, max_points: int, min_iou: float) -> np.ndarray:
         simple = cv2.approxPolyDP(outline, tolerance, True) if tolerance else outline
         return simple[:, 0].astype(np.float64) / 2
 
-    # Points fall and IoU (nearly) falls as the tolerance grows: the finest polygon within the budget if it is good
-    # enough, else the coarsest that is.
+    # With growing tolerance, the number of points and (nearly always) the IoU decrease: take the first polygon with at most
+    # max_points if its IoU suffices, else the coarsest polygon whose IoU does.
     tolerances = np.concatenate([[0], np.geomspace(0.5, max(4.0, 0.25 * max(part.shape)), 24)])
     if max_points >= 3:
         within = next((p for p in map(polygon, tolerances) if len(p) <= max_points), None)
         if within is not None and len(within) >= 3 and polygon_iou(within, part) >= min_iou:
             return within
-    good, low, high = polygon(0), 0, len(tolerances)
+    best, low, high = polygon(0), 0, len(tolerances)
     while high - low > 1:
         middle = (low + high) // 2
         candidate = polygon(tolerances[middle])
         if len(candidate) >= 3 and polygon_iou(candidate, part) >= min_iou:
-            good, low = candidate, middle
+            best, low = candidate, middle
         else:
             high = middle
-    return good
+    return best

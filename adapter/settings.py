@@ -1,28 +1,32 @@
-"""The settings of a request, checked: the error for an invalid value states what is allowed."""
+"""The settings of a request, and their validation: errors name the invalid value and the allowed ones."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from maskbridge.adapter.errors import SettingsError, nearest
 
+Precision = Literal["float32", "bfloat16", "float16"]
+"""Precision of the network's arithmetic; a lower one is faster on a GPU, and less exact."""
+
 NOT_A_CLASS = "N/A"
-"""Holes in the numbering of COCO's classes: never predicted."""
+"""The class name of unused ids in COCO's numbering: never predicted."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a request can choose; made and checked by `MaskRCNN.settings` of `maskbridge.adapter`.
+    """Validated settings of a request, from `maskbridge.adapter.MaskRCNN.settings`.
 
     Attributes:
         confidence_threshold: objects with a higher score are detected, 0 to 1.
         mask_threshold: pixels with a probability of at least this are in a mask, 0 to 1.
-        classes: for each label whether it is detected.
-        max_detections: most objects in an image.
-        masks: whether masks are made; without them the mask head is not run.
+        classes: for each label, whether it is detected.
+        max_detections: maximum number of objects per image.
+        masks: whether masks are predicted; if not, the mask head is not run.
     """
 
     confidence_threshold: float
@@ -33,7 +37,7 @@ class Settings:
 
 
 def class_choices(class_names: Sequence[str]) -> list[str]:
-    """The names that can be detected: without the background and the holes in COCO's numbering."""
+    """Names of the classes that can be detected: without the background and COCO's unused ids."""
     return [name for name in class_names[1:] if name != NOT_A_CLASS]
 
 
@@ -46,7 +50,7 @@ def checked_settings(
     *,
     masks: bool = True,
 ) -> Settings:
-    """Settings of a request to a model with these class names; see `maskbridge.adapter.MaskRCNN.predict`."""
+    """Validates the settings of a request to a model with these class names; see `maskbridge.adapter.MaskRCNN.predict`."""
     for name, value in (("confidence_threshold", confidence_threshold), ("mask_threshold", mask_threshold)):
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
             raise SettingsError(f"{name} is a number from 0 to 1, not {value!r}")
@@ -64,25 +68,25 @@ def checked_settings(
 
 
 def checked_labels(labels: Sequence[str | int | None] | None, class_names: Sequence[str], count: int) -> list[int]:
-    """Class names or labels as labels, 0 where there is none (None)."""
+    """Converts class names or labels to labels; None becomes 0."""
     if labels is None:
         return [0] * count
     if isinstance(labels, str) or len(labels) != count:
         raise SettingsError(f"labels is one label for each of the {count} boxes, not {labels!r}")
     labels_of = {name: label for label, name in enumerate(class_names) if label and name != NOT_A_CLASS}
-    values = []
+    checked = []
     for label in labels:
         if isinstance(label, str) and label not in labels_of:
             raise SettingsError(f"unknown class {label!r}: {nearest(label, labels_of)}")
         value = labels_of[label] if isinstance(label, str) else label
         if value is not None and value not in labels_of.values():
-            raise SettingsError(f"labels are 1 to {len(class_names) - 1}, without holes, not {label!r}")
-        values.append(0 if value is None else int(value))
-    return values
+            raise SettingsError(f"labels are 1 to {len(class_names) - 1}, without unused ids, not {label!r}")
+        checked.append(0 if value is None else int(value))
+    return checked
 
 
 def checked_boxes(boxes: np.ndarray | Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
-    """Boxes (xyxy, in pixels) as float32 [N, 4]; each has some area inside the image of ``size`` (H, W)."""
+    """Converts boxes (xyxy, in pixels) to float32 [N, 4]; each must have an area inside the image of ``size`` (H, W)."""
     try:
         array = np.array(boxes, dtype=np.float32).reshape(-1, 4) if len(boxes) else np.zeros((0, 4), np.float32)
     except (TypeError, ValueError):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, model_validator
 
 from maskbridge.adapter.errors import nearest
+from maskbridge.adapter.settings import Precision
 from maskbridge.labelstudio.settings import LabelStudioSettings, read_settings
 
 
@@ -26,7 +27,7 @@ class ServerSettings(LabelStudioSettings):
     mask_threshold: float = Field(0.5, ge=0, le=1, description="Pixels of at least this probability are in a mask.")
     max_detections: int = Field(100, ge=1, description="Maximum number of objects in an image.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, …; by default a GPU if there is one.")
-    autocast: Literal["bfloat16", "float16"] | None = Field(None, description="Faster, less exact arithmetic on a GPU.")
+    precision: Precision = Field("float32", description="float32, bfloat16 or float16: faster, less exact arithmetic.")
     batch_size: int | None = Field(None, ge=1, description="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
 
     basic_auth_user: str | None = Field(None, description="User name for basic auth, which all but /health then require.")

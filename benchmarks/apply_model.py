@@ -87,8 +87,8 @@ def measure(model_name: str, folder: Path, confidence: float) -> dict[str, float
 
         model = MaskRCNNModel(seeded(BUILDER, anchors=LARGE, frozen=True), confidence_threshold=confidence)
         time_parts(seconds)
-    warm, dataset = fo.Dataset(), fo.Dataset()
-    warm.add_samples([fo.Sample(str(images[0]))])
+    warm_up, dataset = fo.Dataset(), fo.Dataset()
+    warm_up.add_samples([fo.Sample(str(images[0]))])
     dataset.add_samples([fo.Sample(str(image)) for image in images])
     options = {
         "label_field": "instances",
@@ -96,7 +96,7 @@ def measure(model_name: str, folder: Path, confidence: float) -> dict[str, float
         "num_workers": 0,
         "progress": False,
     }
-    warm.apply_model(model, **options)
+    warm_up.apply_model(model, **options)
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak, which building the network may have set
     idle = memory("VmRSS")
@@ -150,21 +150,21 @@ def report(results: dict[str, dict[str, list[dict[str, float]]]], threshold: dic
     lines = ["| images | model | images per second | peak memory, MB | of it added by applying | objects an image |"]
     lines.append("|---|---|---|---|---|---|")
     ratios = []
-    for size, of in results.items():
-        for model_name, rows in of.items():
+    for size, rows_of in results.items():
+        for model_name, rows in rows_of.items():
             lines.append(
                 f"| {size} | {model_name} | {cell(rows, 'images_per_second', 3)} | {cell(rows, 'peak_mb', 0)} | "
                 f"{cell(rows, 'added_mb', 0)} | "
                 f"{cell(rows, 'objects', 1)} |"
             )
-        ours, theirs = of["maskbridge"], of["fiftyone"]
+        ours, theirs = rows_of["maskbridge"], rows_of["fiftyone"]
         pairs = list(zip(ours, theirs))
         speed = [a["images_per_second"] / b["images_per_second"] for a, b in pairs]
-        less = [b["peak_mb"] / a["peak_mb"] for a, b in pairs]
-        less_added = [b["added_mb"] / a["added_mb"] for a, b in pairs]
+        peaks = [b["peak_mb"] / a["peak_mb"] for a, b in pairs]
+        added = [b["added_mb"] / a["added_mb"] for a, b in pairs]
         ratios.append(
             f"{size}: {statistics.median(speed):.2f} times as fast ({min(speed):.2f} to {max(speed):.2f}), "
-            f"1/{statistics.median(less):.1f} of the memory (1/{statistics.median(less_added):.1f} of what is added to the "
+            f"1/{statistics.median(peaks):.1f} of the memory (1/{statistics.median(added):.1f} of the memory added to the "
             f"idle process); pasting, converting and writing take "
             f"{cell(ours, 'rest_percent', 1)} % of the time (threshold {threshold[size]:.3f})."
         )
@@ -201,9 +201,9 @@ def main() -> None:
         for size in arguments.sizes:
             folder = Path(scratch) / size
             thresholds[size] = threshold_for(sorted(folder.glob("*.jpg")))
-            of = results.setdefault(size, {"maskbridge": [], "fiftyone": []})
-            for turn in track(range(2 * arguments.rounds), description=size, transient=True):
-                model_name = ("maskbridge", "fiftyone")[turn % 2]
+            rows_of = results.setdefault(size, {"maskbridge": [], "fiftyone": []})
+            for index in track(range(2 * arguments.rounds), description=size, transient=True):
+                model_name = ("maskbridge", "fiftyone")[index % 2]
                 command = [
                     sys.executable,
                     __file__,
@@ -212,7 +212,7 @@ def main() -> None:
                     str(folder),
                     repr(thresholds[size]),
                 ]
-                of[model_name].append(json.loads(result_of(command, environment)))
+                rows_of[model_name].append(json.loads(result_of(command, environment)))
     text = f"{machine()}, {time.strftime('%Y-%m-%d')}, {arguments.rounds} rounds: median (lowest to highest).\n\n"
     text += report(results, thresholds)
     print(text)

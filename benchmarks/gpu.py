@@ -3,7 +3,7 @@
     python benchmarks/gpu.py [--seconds 3]
 
 The same seeded network and the same images of 640 x 480, 100 objects each, tensors on the CPU at first and results on the
-CPU in the end. Torchvision's forward pastes full-size masks, ours gives crops. The two alternate; medians.
+CPU in the end. Torchvision's forward pastes full-size masks, ours returns crops. The two alternate; medians.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 from maskbridge.adapter import MaskRCNN
 from seeded import seeded
 
-BATCHES = (1, 8, 32)
+BATCH_SIZES = (1, 8, 32)
 ROUNDS = 3
 
 
@@ -31,27 +31,25 @@ def main() -> None:
     options = parser.parse_args()
     print(torch.cuda.get_device_name(), "torch", torch.__version__)
     torch.manual_seed(0)
-    images = [torch.randint(0, 255, (3, 480, 640), dtype=torch.uint8) for _ in range(max(BATCHES))]
+    images = [torch.randint(0, 255, (3, 480, 640), dtype=torch.uint8) for _ in range(max(BATCH_SIZES))]
     source = seeded("maskrcnn_resnet50_fpn", frozen=True)
-    models = {
-        name: MaskRCNN(source.weights, device="cuda", autocast=autocast)
-        for name, autocast in (("float32", None), ("bfloat16", "bfloat16"))
-    }
+    models = {name: MaskRCNN(source.weights, device="cuda", precision=name) for name in ("float32", "bfloat16")}
     agreement(models["float32"], images[:8])
-    for batch in BATCHES:
-        chosen = images[:batch]
+    for batch_size in BATCH_SIZES:
+        batch = images[:batch_size]
         runs: dict[str, Callable[[], Any]] = {
-            name: partial(model.predict_read, chosen, model.settings()) for name, model in models.items()
+            name: partial(model.predict_read, batch, model.settings()) for name, model in models.items()
         }
-        runs["torchvision"] = partial(forward, models["float32"], chosen)
+        runs["torchvision"] = partial(forward, models["float32"], batch)
         rates: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS):
             for name, run in runs.items():
-                rates[name].append(batch * calls_per_second(run, options.seconds))
+                rates[name].append(batch_size * calls_per_second(run, options.seconds))
         for name, values in rates.items():
+            median = statistics.median(values)
             spread = f"{min(values):.1f} to {max(values):.1f}"
-            ratio = statistics.median(values) / statistics.median(rates["torchvision"])
-            print(f"batch {batch}: {name}: {statistics.median(values):.1f} images per second ({spread}), {ratio:.2f} times")
+            ratio = median / statistics.median(rates["torchvision"])
+            print(f"batch {batch_size}: {name}: {median:.1f} images per second ({spread}), {ratio:.2f} times")
 
 
 def forward(model: MaskRCNN, images: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:

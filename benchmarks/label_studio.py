@@ -70,12 +70,12 @@ def tasks_per_second(server: ImageServer, weights: str, count: int, rounds: int)
         backend.wait_until_ready()
         url, theirs = backend.url, OneByOne(weights)
         rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-        for turn in range(rounds + 1):
-            tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?turn={turn}"}} for n in range(count)]
-            for name, answer in (("ours", partial(_post, f"{url}/predict")), ("theirs", theirs.predict)):
+        for index in range(rounds + 1):
+            tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?round={index}"}} for n in range(count)]
+            for name, predict in (("ours", partial(_post, f"{url}/predict")), ("theirs", theirs.predict)):
                 start = time.perf_counter()
-                assert len(answer(tasks)) == count
-                if turn:  # the first round warms up
+                assert len(predict(tasks)) == count
+                if index:  # the first round warms up
                     rates[name].append(count / (time.perf_counter() - start))
         ratios = [ours / other for ours, other in zip(rates["ours"], rates["theirs"])]
         ours, other = spread(rates["ours"], 2), spread(rates["theirs"], 2)
@@ -108,15 +108,15 @@ class OneByOne:
 
     def __init__(self, weights: str) -> None:
         model = MaskRCNN(weights, progress=False)
-        self._network = model.network.eval().to(memory_format=torch.contiguous_format)  # as torchvision's builders give it
+        self._network = model.network.eval().to(memory_format=torch.contiguous_format)  # as torchvision builds it
 
     def predict(self, tasks: list[dict[str, Any]]) -> list[Any]:
         return [self._one(task) for task in tasks]
 
     @torch.inference_mode()
     def _one(self, task: dict[str, Any]) -> list[Any]:
-        with urllib.request.urlopen(task["data"]["image"]) as answer:
-            image = Image.open(answer).convert("RGB")
+        with urllib.request.urlopen(task["data"]["image"]) as response:
+            image = Image.open(response).convert("RGB")
         tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
         result = self._network([tensor])[0]
         regions = []
@@ -163,8 +163,8 @@ def _median(run: Callable[[], Any], times: int = 15) -> float:
 
 def _post(url: str, tasks: list[dict[str, Any]]) -> list[Any]:
     body = json.dumps({"tasks": tasks, "label_config": CONFIG, "project": "1", "params": {}}).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=300) as answer:
-        return list(json.load(answer)["results"])
+    with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=300) as response:
+        return list(json.load(response)["results"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Load test: 16 clients in parallel on a real server for a minute; no error, no mixed-up answer, constant memory.
+"""Load test: 16 clients in parallel on a real server for a minute; no error, no mixed-up response, constant memory.
 
 uv run python benchmarks/load.py --seconds 60
 """
@@ -44,13 +44,13 @@ def main() -> None:
             label, tag, times = f"label-{number}", TAGS[number % len(TAGS)], []
             config = CONFIG.format(tag=tag.kind, label=label)
             while time.monotonic() < end:
-                numbers = [number + options.clients * (2 * len(times) + k) for k in range(2)]
-                tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?client={number}"}} for n in numbers]
+                task_ids = [number + options.clients * (2 * len(times) + k) for k in range(2)]
+                tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?client={number}"}} for n in task_ids]
                 start = time.monotonic()
                 body = {"tasks": tasks, "label_config": config, "project": str(number), "params": {}}
-                answer = httpx.post(f"{backend.url}/predict", json=body, timeout=100)
+                response = httpx.post(f"{backend.url}/predict", json=body, timeout=100)
                 times.append(time.monotonic() - start)
-                results = answer.json()["results"]
+                results = response.json()["results"]
                 assert len(results) == 2
                 for result in results:
                     assert {r["value"][tag.lower()][0] for r in result["result"]} <= {label}, "mixed up"

@@ -90,7 +90,7 @@ def main() -> None:
     growth = 100 * (memory[-1][1] / first - 1)
     print(
         f"{dataset.count('predicted')} of {count} samples in {seconds:.0f} s, {messages} messages; memory {first:.0f} MB "
-        f"after the first hundred, {memory[-1][1]:.0f} MB at the end ({growth:+.1f} %); the server answered "
+        f"after the first hundred, {memory[-1][1]:.0f} MB at the end ({growth:+.1f} %); the server responded "
         f"{len(durations)} times meanwhile, median {statistics.median(durations):.2f} s, maximum {max(durations):.2f} s"
     )
     session.close()

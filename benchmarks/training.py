@@ -1,11 +1,11 @@
 """maskbridge's training against torchvision's reference script: images per second.
 
-    uv run python benchmarks/training.py [--rounds 3] [--device cuda] [--precisions 32 bf16] [--markdown FILE]
+    uv run python benchmarks/training.py [--rounds 3] [--device cuda] [--precisions float32 bfloat16] [--markdown FILE]
 
 The same network weights, images in the same batches, and mirroring. torchvision's script is the one that it publishes
 (references/detection/train.py), reimplemented: COCO polygons drawn by pycocotools, SGD with momentum, a linear warm-up.
-Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds are printed. What counts
-is the time between the steps of an epoch: reading, forward, backward, optimizer.
+Each measurement is a process of its own; the two alternate, and medians and ranges over the rounds are printed. The
+measured time is that between the steps of an epoch: reading, forward, backward, optimizer.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def train_images(count: int) -> Any:
     labeled = read_coco(SHARED / "instances.json", split="train2017")
     trainable = usable(labeled, labeled.class_names)
     with_labels = {image.name for image in trainable if len(image)}
-    return replace(labeled, images=tuple(p for p in labeled if p.name in with_labels)[:count], skipped=())
+    return replace(labeled, images=tuple(image for image in labeled if image.name in with_labels)[:count], skipped=())
 
 
 def settings_of(builder: str, precision: Any) -> Any:
@@ -89,8 +89,8 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
     network = start_model(builder, device).network.to(memory_format=torch.contiguous_format).train()
     labeled_images = train_images(BATCH * BUILDERS[builder])
     coco = COCO(str(SHARED / "instances.json"))
-    numbers = {image["file_name"]: number for number, image in coco.imgs.items()}
-    dataset = CocoImages(coco, [numbers[labeled.name] for labeled in labeled_images])
+    image_ids = {image["file_name"]: image_id for image_id, image in coco.imgs.items()}
+    dataset = CocoImages(coco, [image_ids[image.name] for image in labeled_images])
     torch.manual_seed(0)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=1e-5, momentum=0.9, weight_decay=1e-4)
@@ -102,7 +102,7 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
         for images, targets in loader:
             images = [image.to(device) for image in images]
             targets = [{name: value.to(device) for name, value in target.items()} for target in targets]
-            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
                 losses = network(images, targets)
                 total = sum(losses.values())
             assert torch.isfinite(total), losses
@@ -117,11 +117,11 @@ def reference(builder: str, device: str, precision: str) -> Iterator[tuple[int, 
 class CocoImages:
     """COCO images and targets as torchvision's script makes them: polygons drawn when an image is read."""
 
-    def __init__(self, coco: Any, numbers: list[int]) -> None:
-        self.coco, self.numbers = coco, numbers
+    def __init__(self, coco: Any, image_ids: list[int]) -> None:
+        self.coco, self.image_ids = coco, image_ids
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.image_ids)
 
     def __getitem__(self, index: int) -> tuple[Any, dict[str, Any]]:
         import numpy as np
@@ -130,16 +130,16 @@ class CocoImages:
         from torchvision import tv_tensors
         from torchvision.transforms import v2
 
-        number = self.numbers[index]
-        image = Image.open(SHARED / "images" / self.coco.imgs[number]["file_name"]).convert("RGB")
-        annotations = [a for a in self.coco.imgToAnns[number] if not a.get("iscrowd")]
-        ids = sorted(self.coco.cats)
+        image_id = self.image_ids[index]
+        image = Image.open(SHARED / "images" / self.coco.imgs[image_id]["file_name"]).convert("RGB")
+        annotations = [a for a in self.coco.imgToAnns[image_id] if not a.get("iscrowd")]
+        category_ids = sorted(self.coco.cats)
         size = (image.height, image.width)
         boxes = torch.tensor([a["bbox"] for a in annotations], dtype=torch.float32)
         boxes[:, 2:] += boxes[:, :2]
         target = {
             "boxes": tv_tensors.BoundingBoxes(boxes, format="XYXY", canvas_size=size),
-            "labels": torch.tensor([1 + ids.index(a["category_id"]) for a in annotations]),
+            "labels": torch.tensor([1 + category_ids.index(a["category_id"]) for a in annotations]),
             "masks": tv_tensors.Mask(np.stack([self.coco.annToMask(a) for a in annotations])),
         }
         steps = [v2.PILToTensor(), v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True), v2.ToPureTensor()]
@@ -152,7 +152,7 @@ def measure(model_name: str, builder: str, device: str, precision: str) -> float
     """Images per second between the steps of an epoch, without the first two steps."""
     run = ours if model_name == "maskbridge" else reference
     times = list(run(builder, device, precision))
-    seconds = [end - start for (one, start), (other, end) in pairwise(times[1:]) if one == other]
+    seconds = [end - start for (epoch, start), (next_epoch, end) in pairwise(times[1:]) if epoch == next_epoch]
     return BATCH * len(seconds) / sum(seconds)
 
 
@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precisions", nargs="*", default=["32"], choices=["32", "bf16"])
+    parser.add_argument("--precisions", nargs="*", default=["float32"], choices=["float32", "bfloat16"])
     parser.add_argument("--markdown", type=Path, help="also write the table into this file")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -177,8 +177,8 @@ def main() -> None:
     for builder in BUILDERS:
         for precision in arguments.precisions:
             speeds: dict[str, list[float]] = {"maskbridge": [], "torchvision": []}
-            for turn in track(range(2 * arguments.rounds), description=f"{builder} {precision}", transient=True):
-                name = list(speeds)[turn % 2]
+            for index in track(range(2 * arguments.rounds), description=f"{builder} {precision}", transient=True):
+                name = list(speeds)[index % 2]
                 command = [sys.executable, __file__, "--device", arguments.device, "--measure", name, builder, precision]
                 speeds[name].append(float(result_of(command)))
             ratios = [a / b for a, b in zip(*speeds.values())]

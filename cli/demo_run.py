@@ -48,8 +48,8 @@ def run(out: Path, *, launch: bool = False) -> None:
     for sample in dataset:
         size = (sample.metadata.height, sample.metadata.width)
         instances = from_detections(sample[FIELD], size, model.class_names)
-        picture = out / f"{Path(sample.filepath).stem}-annotated.png"
-        draw(sample.filepath, instances).save(picture)
+        path = out / f"{Path(sample.filepath).stem}-annotated.png"
+        draw(sample.filepath, instances).save(path)
         names = ", ".join(f"{count} {name}" for name, count in Counter(instances.names).items())
         console.print(f"  {Path(sample.filepath).name}: {names or 'nothing'}")
     for failure in applied.failures:

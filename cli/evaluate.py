@@ -26,6 +26,7 @@ def evaluate(
     builder: options.Builder = None,
     classes: options.Classes = None,
     device: options.Device = None,
+    precision: options.Precision = "float32",
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst images to draw.")] = 12,
 ) -> None:
     """Compute COCO metrics: the twelve of boxes and masks, those of each class, curves, and draw the worst images."""
@@ -44,7 +45,8 @@ def evaluate(
     labeled = source.read(split)
     names = options.names(classes)
     if predictions is None:
-        steps = evaluate_model(MaskRCNN(weights, builder=builder, device=device), labeled, class_names=names)
+        model = MaskRCNN(weights, builder=builder, device=device, precision=precision)
+        steps = evaluate_model(model, labeled, class_names=names)
     elif fiftyone is None:
         raise MaskbridgeError("--predictions names a field of a FiftyOne dataset: set --fiftyone too")
     else:
@@ -54,3 +56,5 @@ def evaluate(
     evaluation = with_bar(steps, len(labeled))
     write_report(evaluation, labeled, out, worst=worst)
     print_report(evaluation, labeled, out)
+    if labeled.skipped:
+        raise typer.Exit(options.SKIPPED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +13,15 @@ Builder = Annotated[str | None, typer.Option(help="The network's builder, if the
 Confidence = Annotated[float, typer.Option(min=0, max=1, help="Objects with a score above it are detected.")]
 MaskThreshold = Annotated[float, typer.Option(min=0, max=1, help="Pixels of at least this probability are in a mask.")]
 Classes = Annotated[str | None, typer.Option(help="Names of the classes, separated by commas; by default all.")]
+Precision = Annotated[
+    Literal["float32", "bfloat16", "float16"],
+    typer.Option(help="Lower ones are faster on a GPU and less exact; float16 needs one."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; by default a GPU if there is one.")]
+
+
+SKIPPED = 3
+"""The exit code of a command that finished, but skipped an image or a label (0: complete, 1: error, 2: usage)."""
 
 
 def names(classes: str | None) -> list[str] | None:

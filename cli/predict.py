@@ -19,6 +19,7 @@ def predict(
     mask_threshold: options.MaskThreshold = 0.5,
     classes: options.Classes = None,
     device: options.Device = None,
+    precision: options.Precision = "float32",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
     ] = None,
@@ -29,7 +30,7 @@ def predict(
     from maskbridge.cli.prediction_run import PredictionRun, find_images
 
     images = find_images(paths, out)
-    model = MaskRCNN(weights, builder=builder, device=device)
+    model = MaskRCNN(weights, builder=builder, device=device, precision=precision)
     settings = model.settings(
         confidence_threshold=confidence, mask_threshold=mask_threshold, classes=options.names(classes)
     )
@@ -37,4 +38,4 @@ def predict(
     run.predict(images, batch_size=batch_size)
     print_report(run, images)
     if run.failures(images):
-        raise typer.Exit(2)
+        raise typer.Exit(options.SKIPPED)

@@ -13,15 +13,15 @@ from maskbridge.adapter.long_jobs import run_to_end
 T = TypeVar("T")
 
 
-def with_bar(steps: Generator[int, None, T], total: int, what: str = "images") -> T:
+def with_bar(steps: Generator[int, None, T], total: int, description: str = "images") -> T:
     """Runs a generator to its end with a progress bar on standard error; returns its result.
 
     Args:
-        steps: yields the number that is done of ``total``.
-        total: the number in all.
-        what: a name for what is counted, such as ``"images"``.
+        steps: yields how many of ``total`` are done.
+        total: the number of steps in all.
+        description: the name of the counted things, such as ``"images"``.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
+        task = bar.add_task(description, total=total)
         return run_to_end(steps, lambda done: bar.update(task, completed=done))

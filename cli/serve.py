@@ -21,6 +21,9 @@ def serve(
         float | None, typer.Option(help="Pixels of at least this probability are in a mask.  \\[default: 0.5]")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; by default a GPU if there is one.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16: faster, less exact arithmetic.  \\[default: float32]")
+    ] = None,
     label_studio_url: Annotated[
         str | None,
         typer.Option(help="Label Studio's address, as seen from this machine.  \\[default: http://localhost:8080]"),
@@ -56,6 +59,7 @@ def serve(
             confidence=confidence,
             mask_threshold=mask_threshold,
             device=device,
+            precision=precision,
             label_studio_url=label_studio_url,
             allowed_hosts=allowed_hosts,
             log_level=log_level,

@@ -48,7 +48,7 @@ def train(
         0.75,
         1.25,
     ),
-    precision: Annotated[str, typer.Option(help="32, or bf16 or 16 on a GPU.")] = "32",
+    precision: options.Precision = "float32",
     device: options.Device = None,
     devices: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
@@ -84,7 +84,7 @@ def train(
         warmup_steps=warmup_steps,
         scale_jitter=scale_jitter,
         trainable_backbone_layers=trainable_backbone_layers,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         devices=devices,
         workers=workers,
         seed=seed,
@@ -116,3 +116,5 @@ def train(
     report = run(model, labeled, out, settings, class_names=class_names, validation=validation or None)
     if not is_child_rank():
         print_report(report)
+    if report.skipped_labels:
+        raise typer.Exit(options.SKIPPED)

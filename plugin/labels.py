@@ -33,7 +33,7 @@ def window_of(bounding_box: Sequence[float], size: tuple[int, int]) -> Window:
 def to_detections(instances: Instances) -> fo.Detections:
     """Instances as FiftyOne's detections: label, confidence, relative box, mask, and ids and attributes if present.
 
-    An id that is not one of FiftyOne's (24 hex digits) is kept as the attribute `SOURCE_ID`, and converted back to the id.
+    An id that is not one of FiftyOne's (24 hex digits) is stored as the attribute `SOURCE_ID` and converted back.
     The float box is kept. The mask is cut to the window of whole pixels that FiftyOne will read that box as, so its
     ``to_segmentation`` and the App show the adapter's pixels. Where that window is empty (a box thinner than a pixel) the
     mask is one pixel wide or high and False: it renders as nothing.

@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """What the data loader's workers return: an image, or the error of an invalid one."""
+    """The value that a data-loader worker returns: an image, or the error of an invalid one."""
 
     sample_id: str | None
     path: str | None

@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from maskbridge.adapter.devices import checked_precision
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.adapter.training.settings import TrainingSettings
 
@@ -22,7 +23,6 @@ def is_child_rank() -> bool:
 
 def check_device(device: torch.device, settings: TrainingSettings) -> None:
     """Raises `SettingsError` if this machine does not support the settings."""
-    if device.type == "cpu" and settings.precision == "16":
-        raise SettingsError("precision 16 needs a GPU: use 32 or bf16 on a CPU")
+    checked_precision(settings.precision, device)
     if device.type == "cuda" and settings.devices > torch.cuda.device_count():
         raise SettingsError(f"{settings.devices} devices are requested, this machine has {torch.cuda.device_count()} GPUs")

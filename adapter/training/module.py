@@ -89,7 +89,7 @@ class TrainingModule(LightningModule):
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
         # One fused kernel takes a third of the time. In mixed precision Lightning does not clip gradients for it.
-        fused = self.settings.precision == "32"
+        fused = self.settings.precision == "float32"
         used_groups = [group for group in groups if group["params"]]
         optimizer = torch.optim.AdamW(used_groups, lr=self.settings.learning_rate, fused=fused)
         scheduler = LambdaLR(optimizer, lambda step: rate(step, self.steps, self.settings.warmup_steps))

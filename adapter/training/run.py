@@ -32,7 +32,8 @@ from maskbridge.adapter.training.epoch_saver import BEST, CHECKPOINT, LAST, Epoc
 from maskbridge.adapter.training.module import TrainingError, TrainingModule
 from maskbridge.adapter.training.settings import TrainingSettings
 
-PRECISIONS: Mapping[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+PRECISIONS: Mapping[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+"""Lightning's names."""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from maskbridge.adapter.errors import SettingsError
-
-Precision = Literal["32", "bf16", "16"]
+from maskbridge.adapter.settings import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class TrainingSettings:
         scale_jitter: the minimum and maximum factor by which an image is scaled (then cropped or padded to its own size);
             None for no scaling.
         trainable_backbone_layers: how many of the backbone's 5 blocks are trained, counted from the last.
-        precision: ``"32"``; ``"bf16"`` or, on a GPU, ``"16"`` for automatic mixed precision.
+        precision: ``"float32"``; ``"bfloat16"`` or, on a GPU, ``"float16"`` for automatic mixed precision.
         devices: how many GPUs (or processes on a CPU) share the work.
         workers: processes that read images for each device; 0 to read them in the run's own process.
         seed: of everything random: new heads, order, flips, sampling.
@@ -48,7 +47,7 @@ class TrainingSettings:
     flip: float = 0.5
     scale_jitter: tuple[float, float] | None = (0.75, 1.25)
     trainable_backbone_layers: int = 3
-    precision: Precision = "32"
+    precision: Precision = "float32"
     devices: int = 1
     workers: int = 0
     seed: int = 0

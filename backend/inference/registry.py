@@ -43,7 +43,7 @@ def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
         SettingsError: a setting is invalid.
     """
     weights, builder = (settings.weights, settings.builder) if file is None else (str(file), None)
-    model = MaskRCNN(weights, builder=builder, device=settings.device, autocast=settings.autocast, progress=False)
+    model = MaskRCNN(weights, builder=builder, device=settings.device, precision=settings.precision, progress=False)
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     return ServingModel(model, model_version(model))
 

@@ -1,4 +1,4 @@
-"""What all long jobs share: progress, a report, a run stored on the dataset, and a way to stop."""
+"""Shared by all long jobs: progress, a report, a run stored on the dataset, and a way to stop."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ class Report:
 
     def __str__(self) -> str:
         text = f"{self.state}: {self.message or f'{self.objects} objects in {self.done} of {self.total}'}"
-        return text + (f", {len(self.failures)} failed (describe_run says why)" if self.failures else "")
+        return text + (f", {len(self.failures)} failed (describe_run shows why)" if self.failures else "")
 
     def to_dict(self) -> dict[str, Any]:
-        """As an operator returns it: without the failures themselves, which are kept with the run."""
+        """As an operator returns it: without the failures themselves, which are stored with the run."""
         values = {name: getattr(self, name) for name in ("run_key", "state", "done", "total", "objects")}
         return values | {"failed": len(self.failures), "seconds": round(self.seconds, 1)}
 
 
 @dataclass
 class Tally:
-    """What a job counts while it works, its message, and what is kept with the run in the end."""
+    """The counts and the message of a job while it works, and the results that are stored with the run at its end."""
 
     done: int = 0
     objects: int = 0
     failures: list[Failure] = field(default_factory=list)
     message: str = ""
-    facts: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +91,8 @@ class Run:
     total: int
     skipped: int = 0
 
-    def facts(self) -> dict[str, Any]:
-        """What is kept with the run from its start."""
+    def config(self) -> dict[str, Any]:
+        """The values that are stored with the run from its start."""
         return {
             "field": self.field,
             "builder": self.model.builder,
@@ -104,7 +104,7 @@ class Run:
 
 
 def execute(run: Run, work: Callable[[Tally], Iterator[None]]) -> Generator[Progress, None, Report]:
-    """Works through a job that yields after each batch it has written, and keeps the run on the dataset.
+    """Works through a job that yields after each batch it has written, and stores the run on the dataset.
 
     The run is registered before the first batch and ended with its counts, also when it is stopped, closed or fails. One
     that is killed stays ``running``, with the counts of its last heartbeat.
@@ -113,7 +113,7 @@ def execute(run: Run, work: Callable[[Tally], Iterator[None]]) -> Generator[Prog
         MaskbridgeError: the dataset was deleted meanwhile.
     """
     dataset = run.dataset
-    key = records.start(dataset, run.operator, run.request.to_dict(), **run.facts())
+    key = records.start(dataset, run.operator, run.request.to_dict(), **run.config())
     tally, state, started, last_heartbeat = Tally(), "failed", time.monotonic(), time.monotonic()
     try:
         yield Progress(0, run.total, 0, 0)
@@ -136,7 +136,7 @@ def execute(run: Run, work: Callable[[Tally], Iterator[None]]) -> Generator[Prog
         raise
     finally:
         if not is_deleted(dataset):
-            records.finish(dataset, key, state, tally.failures, done=tally.done, objects=tally.objects, **tally.facts)
+            records.finish(dataset, key, state, tally.failures, done=tally.done, objects=tally.objects, **tally.results)
     return Report(
         run_key=key,
         state=state,

@@ -25,7 +25,7 @@ from maskbridge.plugin.requests.finetune import FinetuneRequest
 
 @dataclass(frozen=True, kw_only=True)
 class _Training:
-    """A model to start from, images to train on and to measure with, and the name of the new weights."""
+    """A model to start from, images for training and for validation, and the name of the new weights."""
 
     model: MaskRCNN
     images: LabeledDataset
@@ -53,12 +53,15 @@ def finetune(
     trainable = usable(labeled, names)
     images, validation = labeled.split(request.validation)
     training = _Training(
-        model=load(request.weights, request.device),
+        model=load(request),
         images=images,
         validation=validation,
         class_names=names,
         settings=TrainingSettings(
-            epochs=int(request.epochs), batch_size=int(request.batch_size), learning_rate=float(request.learning_rate)
+            epochs=int(request.epochs),
+            batch_size=int(request.batch_size),
+            learning_rate=float(request.learning_rate),
+            precision=request.precision,
         ),
         name=request.name or default_name(dataset, request.label_field),
     )
@@ -105,7 +108,7 @@ def _work(training: _Training, trainable: LabeledDataset, tally: Tally) -> Itera
         shutil.copyfile(report.best, temporary)
     best = report.history[report.best_epoch - 1]
     scores = {key: round(value, 4) for key, value in best.items() if key in ("loss", "box_mAP", "mask_mAP")}
-    tally.facts = {"new_weights": published.name, "best_epoch": report.best_epoch, **scores}
+    tally.results = {"new_weights": published.name, "best_epoch": report.best_epoch, **scores}
     figures = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in scores.items())
     tally.message = f"new weights {published.name} (epoch {report.best_epoch}: {figures})"
     yield

@@ -7,16 +7,18 @@ from functools import lru_cache
 from pathlib import Path
 
 from maskbridge.adapter import MaskRCNN
+from maskbridge.adapter.settings import Precision
 from maskbridge.adapter.weights.catalog import weights_folder
+from maskbridge.plugin.requests.base import RunRequest
 
 
-def load(weights: str, device: str | None) -> MaskRCNN:
-    """A model by its weights; a file that has changed is read again."""
-    files = (path for path in (Path(weights).expanduser(), weights_folder() / weights) if path.is_file())
+def load(request: RunRequest) -> MaskRCNN:
+    """The model of a request; a file that has changed is read again."""
+    files = (path for path in (Path(request.weights).expanduser(), weights_folder() / request.weights) if path.is_file())
     stamp = next((path.stat().st_mtime_ns for path in files), 0)
-    return _load(weights, device, stamp)
+    return _load(request.weights, request.device, request.precision, stamp)
 
 
 @lru_cache(maxsize=2)
-def _load(weights: str, device: str | None, stamp: int) -> MaskRCNN:
-    return MaskRCNN(weights, device=device, progress=False)
+def _load(weights: str, device: str | None, precision: Precision, stamp: int) -> MaskRCNN:
+    return MaskRCNN(weights, device=device, precision=precision, progress=False)

@@ -22,34 +22,34 @@ MAX_FAILURES = 10_000
 """Failures that are stored with a run; further ones are only counted, since MongoDB limits the size of a document."""
 
 
-def start(dataset: fo.Dataset, operator: str, request: Mapping[str, Any], **facts: Any) -> str:
+def start(dataset: fo.Dataset, operator: str, request: Mapping[str, Any], **values: Any) -> str:
     """Registers a run; returns its key, ``maskbridge_<field>_<time>``."""
     field = re.sub(r"\W", "_", str(request["label_field"]))
     stem = f"{METHOD}_{field}_{time.strftime('%Y%m%d_%H%M%S')}"
-    taken, key, number = set(dataset.list_runs()), stem, 1
-    while key in taken:
+    existing, key, number = set(dataset.list_runs()), stem, 1
+    while key in existing:
         number += 1
         key = f"{stem}_{number}"
     config = dataset.init_run(
-        method=METHOD, operator=operator, request=dict(request), state="running", started=time.time(), **facts
+        method=METHOD, operator=operator, request=dict(request), state="running", started=time.time(), **values
     )
     dataset.register_run(key, config)
     return key
 
 
-def update(dataset: fo.Dataset, key: str, **facts: Any) -> None:
-    """Adds facts to a run."""
+def update(dataset: fo.Dataset, key: str, **values: Any) -> None:
+    """Sets values of a stored run."""
     config = dataset.get_run_info(key).config
-    for name, value in {"heartbeat": time.time(), **facts}.items():
+    for name, value in {"heartbeat": time.time(), **values}.items():
         setattr(config, name, value)
     dataset.update_run_config(key, config)
 
 
-def finish(dataset: fo.Dataset, key: str, state: str, failures: Sequence[Any], **facts: Any) -> None:
+def finish(dataset: fo.Dataset, key: str, state: str, failures: Sequence[Any], **values: Any) -> None:
     """Ends a run as ``completed``, ``stopped`` or ``failed``, with the samples that failed and why."""
     _stops().delete_many({"dataset": dataset.name, "run": key})
     stored = [asdict(failure) for failure in failures[:MAX_FAILURES]]
-    update(dataset, key, state=state, ended=time.time(), failed=len(failures), failures=stored, **facts)
+    update(dataset, key, state=state, ended=time.time(), failed=len(failures), failures=stored, **values)
 
 
 def describe(dataset: fo.Dataset, key: str) -> dict[str, Any]:
@@ -74,12 +74,12 @@ def keys(dataset: fo.Dataset, *, state: str | None = None) -> list[str]:
 
 
 def request_stop(dataset: fo.Dataset, key: str) -> None:
-    """Asks a run to stop; it checks after each batch, in whatever process it runs."""
+    """Requests that a run stops; the run checks after each batch, in whatever process it works."""
     _stops().update_one({"dataset": dataset.name, "run": key}, {"$set": {"at": time.time()}}, upsert=True)
 
 
 def is_stopped(dataset: fo.Dataset, key: str) -> bool:
-    """Whether the run was asked to stop."""
+    """Whether a stop of the run was requested."""
     return _stops().find_one({"dataset": dataset.name, "run": key}) is not None
 
 

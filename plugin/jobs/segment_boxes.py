@@ -35,14 +35,14 @@ def segment_boxes(
     """
     dataset, samples = collection._root_dataset, flat(collection)
     for name in {request.label_field, request.written_field}:
-        held = getattr(dataset.get_field(name), "document_type", None)
-        if held is not fo.Detections and (name == request.label_field or dataset.get_field(name) is not None):
-            has = "does not exist" if dataset.get_field(name) is None else "holds no detections"
-            raise SettingsError(f"the field {name!r} {has}: choose a field with boxes")
+        label_type = getattr(dataset.get_field(name), "document_type", None)
+        if label_type is not fo.Detections and (name == request.label_field or dataset.get_field(name) is not None):
+            problem = "does not exist" if dataset.get_field(name) is None else "holds no detections"
+            raise SettingsError(f"the field {name!r} {problem}: choose a field with boxes")
     if samples.media_type != "image":
         raise SettingsError("segment_boxes works on images; make frames of videos with to_frames() first")
     samples = samples.exists(request.label_field)
-    model = load(request.weights, request.device)
+    model = load(request)
     run = Run(
         dataset=dataset,
         operator="segment_boxes",

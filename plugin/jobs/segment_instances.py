@@ -34,7 +34,7 @@ def segment_instances(
     name = f"frames.{request.label_field}" if samples.media_type == fom.VIDEO else request.label_field
     check_field(samples, name, request)
     model = _model(request)
-    todo = _not_done(samples, name) if request.existing == "skip" else samples
+    remaining = _unfinished(samples, name) if request.existing == "skip" else samples
     work = _videos if samples.media_type == fom.VIDEO else _images
     run = Run(
         dataset=dataset,
@@ -42,10 +42,10 @@ def segment_instances(
         request=request,
         field=name,
         model=model.model,
-        total=_total(todo),
-        skipped=len(samples) - len(todo),
+        total=_total(remaining),
+        skipped=len(samples) - len(remaining),
     )
-    return (yield from execute(run, lambda tally: work(todo, name, request, model, tally)))
+    return (yield from execute(run, lambda tally: work(remaining, name, request, model, tally)))
 
 
 def check_field(samples: fo.core.collections.SampleCollection, name: str, request: SegmentInstancesRequest) -> None:
@@ -63,7 +63,7 @@ def check_field(samples: fo.core.collections.SampleCollection, name: str, reques
 
 def _model(request: SegmentInstancesRequest) -> MaskRCNNModel:
     return MaskRCNNModel(
-        load(request.weights, request.device),
+        load(request),
         confidence_threshold=request.confidence,
         mask_threshold=request.mask_threshold,
         classes=request.classes,
@@ -71,7 +71,7 @@ def _model(request: SegmentInstancesRequest) -> MaskRCNNModel:
     )
 
 
-def _not_done(samples: Any, name: str) -> Any:
+def _unfinished(samples: Any, name: str) -> Any:
     if samples._root_dataset.get_field(name) is None:
         return samples
     if not name.startswith("frames."):
@@ -80,10 +80,10 @@ def _not_done(samples: Any, name: str) -> Any:
     labels = samples.values(name)
     counts = samples.values("metadata.total_frame_count")
     ids = samples.values("id")
-    open_ids = [
+    unfinished = [
         i for i, frames, count in zip(ids, labels, counts) if sum(x is not None for x in frames or ()) < (count or 1)
     ]
-    return samples.select(open_ids, ordered=True)
+    return samples.select(unfinished, ordered=True)
 
 
 def _total(samples: Any) -> int:

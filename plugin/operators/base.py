@@ -51,8 +51,8 @@ class LongOperator(foo.Operator):
         Args:
             samples: a dataset or view.
             label_field: the first attribute of the request.
-            delegate: whether the run is queued for ``fiftyone delegated launch`` instead.
-            progress: whether a bar is shown.
+            delegate: whether to queue the run for ``fiftyone delegated launch`` instead.
+            progress: whether to show a progress bar.
             **options: the other attributes of the request.
 
         Returns:
@@ -77,7 +77,7 @@ def _in_app(ctx: Any, job: Generator[Any, None, Any], field: str) -> Iterator[An
     delegated run raises them: the Runs page shows it as failed.
     """
     try:
-        report = yield from _shown(ctx, job)
+        report = yield from _with_progress(ctx, job)
     except Exception as error:
         if ctx.delegated:
             raise
@@ -91,7 +91,7 @@ def _in_app(ctx: Any, job: Generator[Any, None, Any], field: str) -> Iterator[An
         yield ctx.ops.set_active_fields([*(ctx.active_fields or []), field])
 
 
-def _shown(ctx: Any, job: Generator[Any, None, Any]) -> Generator[Any, None, Any]:
+def _with_progress(ctx: Any, job: Generator[Any, None, Any]) -> Generator[Any, None, Any]:
     try:
         while True:
             try:

@@ -1,4 +1,4 @@
-"""``describe_run``: how a field was made, the counts of the run, and which samples failed."""
+"""``describe_run``: how a field was computed, the counts of the run, and which samples failed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DescribeRun(foo.Operator):
         return foo.OperatorConfig(
             name="describe_run",
             label="Mask R-CNN: describe a run",
-            description="Show how a field was made: weights, settings, counts, time, failures",
+            description="Show how a field was computed: weights, settings, counts, time, failures",
             icon=form.ICON,
             dynamic=True,
         )

@@ -16,7 +16,7 @@ ICON = "/assets/icon.svg"
 
 
 def target(ctx: Any, inputs: types.Object) -> None:
-    """Which samples: the dataset, the current view or the selected ones, with counts."""
+    """The samples to process: the dataset, the current view or the selected ones, with counts."""
     inputs.view_target(
         ctx,
         dataset_description=f"All {len(ctx.dataset)} samples",
@@ -26,7 +26,7 @@ def target(ctx: Any, inputs: types.Object) -> None:
 
 
 def weights(ctx: Any, inputs: types.Object) -> None:
-    """Which model: weights on this machine first, then downloads, then a file."""
+    """The weights to use: those on this machine first, then downloads, then a file."""
     choices, available = types.Dropdown(), entries()
     for entry in available:
         location = "on this machine" if entry.local else f"download of {entry.size / 1e6:.0f} MB"
@@ -73,7 +73,7 @@ def class_choices(name: str | None) -> list[str]:
 
 
 def choose_classes(inputs: types.Object, names: list[str]) -> None:
-    """Which classes, out of the class names of the weights."""
+    """The classes to detect, out of the class names of the weights."""
     view = types.AutocompleteView(allow_user_input=False, allow_duplicates=False)
     for name in names:
         view.add_choice(name, label=name)
@@ -95,7 +95,7 @@ def autocomplete(values: list[str]) -> types.AutocompleteView:
 
 
 def show_problems(inputs: types.Object, problems: Mapping[str, str]) -> None:
-    """Shows what is invalid under its field."""
+    """Shows each problem under its input."""
     for name, problem in problems.items():
-        if (shown := inputs.properties.get(name)) is not None:
-            shown.invalid, shown.error_message = True, problem
+        if (prop := inputs.properties.get(name)) is not None:
+            prop.invalid, prop.error_message = True, problem

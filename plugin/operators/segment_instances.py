@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from maskbridge.adapter.settings import Precision
 from maskbridge.plugin.operators import form
 from maskbridge.plugin.operators.base import LongOperator
 from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
@@ -98,3 +99,7 @@ def _more(ctx: Any, inputs: types.Object) -> None:
     inputs.int("batch_size", default=1, label="Batch size", description="Images in a batch; 1 is best on a CPU")
     inputs.int("num_workers", default=0, label="Workers", description="Processes that read images")
     inputs.str("device", label="Device", description="cpu, cuda, cuda:1, …; by default a GPU if there is one")
+    precisions = types.Dropdown()
+    for name in get_args(Precision):
+        precisions.add_choice(name, label=name)
+    inputs.enum("precision", precisions.values(), default="float32", label="Precision", view=precisions)

@@ -1,4 +1,4 @@
-"""``stop_run``: asks a run to stop after its current batch, in whatever process it runs."""
+"""``stop_run``: stops a run after its current batch, in whatever process it runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StopRun(foo.Operator):
             ctx.ops.notify("The run stops after its current batch", variant="info")
 
     def __call__(self, dataset: fo.Dataset, run_key: str) -> None:
-        """Asks a run of a dataset to stop.
+        """Requests that a run of a dataset stops.
 
         Raises:
             SettingsError: no such run.

@@ -1,1 +1,1 @@
-"""What a run is asked to do, checked. Imports no torch: forms and delegated runs are made of it."""
+"""The parameters of runs, validated. Imports no torch, so that the App's forms open fast."""

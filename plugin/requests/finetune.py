@@ -1,4 +1,4 @@
-"""What ``finetune`` is asked."""
+"""The parameters of ``finetune``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class FinetuneRequest(RunRequest):
 
     Attributes:
         label_field: the labels to train on: detections with masks, or polylines.
-        weights: where to start.
-        name: of the new weights, which appear in the list of ``segment_instances``; the same name resumes an interrupted
-            run. By default dataset, field and time.
-        classes: what the new weights detect; None for all labels of the field.
+        weights: the weights to start from.
+        name: the name of the new weights, which appear in the list of ``segment_instances``; the same name resumes an
+            interrupted run. By default dataset, field and time.
+        classes: names of the classes that the new weights detect; None for all labels of the field.
         epochs: passes over all images.
         batch_size: images in a step.
         learning_rate: AdamW's.

@@ -1,4 +1,4 @@
-"""What ``segment_boxes`` is asked."""
+"""The parameters of ``segment_boxes``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SegmentBoxesRequest(RunRequest):
 
     Attributes:
         label_field: the detections whose boxes get masks.
-        new_field: where the labels with masks go; None for the same field.
+        new_field: the field that the labels with masks are written to; None for the same field.
         only_missing: leaves existing masks as they are.
         mask_threshold: pixels of at least this probability are in a mask.
         num_workers: processes that read images; 0 to read them in this one.

@@ -1,4 +1,4 @@
-"""What ``segment_instances`` is asked."""
+"""The parameters of ``segment_instances``."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class SegmentInstancesRequest(RunRequest):
     """A run of ``segment_instances``.
 
     Attributes:
-        label_field: where the labels go.
+        label_field: the field that the labels are written to.
         existing: what happens to samples that have the field: ``"replace"`` it, ``"skip"`` them (which resumes an
             interrupted run), or ``"stop"`` before anything is done.
-        classes: names to detect; None for all.
+        classes: names of the classes to detect; None for all.
         confidence: objects with a score above it are detected.
         mask_threshold: pixels of at least this probability are in a mask.
         max_detections: maximum number of objects in an image.

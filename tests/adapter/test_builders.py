@@ -34,7 +34,8 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"num_classes": 1}, "2 or more"),
         ({"builder": "maskrcnn_resnet"}, "maskrcnn_resnet50_fpn"),
         ({"device": "tpu9"}, "device 'tpu9' cannot be used"),
-        ({"autocast": "int8"}, "autocast is"),
+        ({"precision": "int8"}, "precision on cpu is float32 or bfloat16, not 'int8'"),
+        ({"precision": "float16"}, "precision on cpu is float32 or bfloat16, not 'float16'"),
         ({"class_names": ["a", "b"], "num_classes": 9}, "num_classes|class_names"),
         ({"box_predictor": None}, "unknown argument 'box_predictor'"),
     ],
@@ -74,7 +75,7 @@ def test_backbone_weights(tmp_path: Path) -> None:
     assert torch.equal(model.network.backbone.body["0"][0].weight, expected)
     with pytest.raises(WeightsError, match="unknown weights"):
         MaskRCNN(None, builder=SMALL, weights_backbone="IMAGENET1K_V9")
-    with pytest.raises(SettingsError, match="hold a backbone already"):
+    with pytest.raises(SettingsError, match="already include the backbone"):
         MaskRCNN("bundled", weights_backbone=str(tmp_path / "backbone.pth"))
 
 

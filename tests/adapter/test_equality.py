@@ -179,9 +179,9 @@ def test_the_first_image_does_not_change_the_pooling_of_later_ones() -> None:
         assert pools[0].scales == pools[1].scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
 
 
-def test_autocast_finds_nearly_the_same_and_leaves_no_trace(astronaut: np.ndarray, bundled: MaskRCNN) -> None:
+def test_bfloat16_detects_nearly_the_same_and_leaves_no_trace(astronaut: np.ndarray, bundled: MaskRCNN) -> None:
     before = bundled.predict(astronaut, confidence_threshold=0.5)[0]
-    rough = MaskRCNN("bundled", autocast="bfloat16")
+    rough = MaskRCNN("bundled", precision="bfloat16")
     actual = rough.predict(astronaut, confidence_threshold=0.5)[0]
     assert actual.labels.tolist() == before.labels.tolist()
     np.testing.assert_allclose(actual.scores, before.scores, atol=0.05)  # type: ignore[arg-type]

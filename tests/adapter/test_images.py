@@ -128,7 +128,7 @@ REASONS = {
     "truncated.jpg": "truncated",
     "text.jpg": "not an image",
     "bomb.png": "bomb",
-    "broken.png": "broken",
+    "broken.png": "corrupt",
     "folder.jpg": "directory",
     "missing.jpg": "no such file",
 }
@@ -172,7 +172,7 @@ def test_bad_files_name_themselves_and_leave_the_others_alone(
         (torch.zeros(1, 3, 4, 4), r"\[C, H, W\]"),
         (torch.zeros(5, 4, 3), r"\[C, H, W\]"),
         (torch.zeros(3, 0, 4), "no pixels"),
-        (np.zeros((3, 4, 5), dtype=np.uint8), "given as a tensor"),
+        (np.zeros((3, 4, 5), dtype=np.uint8), "as a tensor"),
         (np.zeros((4, 4, 3), dtype=np.int32), "int32"),
         (np.full((4, 4, 3), 2.0), "0..1"),
         (np.zeros((0, 4, 3), dtype=np.uint8), "no pixels"),

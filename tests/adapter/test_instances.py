@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from maskbridge.adapter import Instances, MaskCrop, MaskRCNN
 from maskbridge.adapter.coco import AnnotationError, decode_rle, encode_rle, polygon_iou
 from maskbridge.adapter.masks import crop_of_frame
-from maskbridge.adapter.pasting import _fetched
+from maskbridge.adapter.pasting import _to_cpu
 from maskbridge.adapter.polygons import _filled_parts, from_polygons, to_polygons
 
 frames = st.tuples(st.integers(1, 14), st.integers(1, 14)).flatmap(lambda shape: arrays(bool, shape))
@@ -59,7 +59,7 @@ def test_rle_equals_pycocotools_and_comes_back(frame: np.ndarray, x: int, y: int
 def test_crops_come_from_a_gpu_in_one_piece() -> None:
     shapes = [(2, 3), (0, 0), (1, 4), (5, 1)]
     pieces = [(index, 2 * index, torch.rand(shape) > 0.5) for index, shape in enumerate(shapes)]
-    for crop, (x, y, pixels) in zip(_fetched(pieces), pieces):
+    for crop, (x, y, pixels) in zip(_to_cpu(pieces), pieces):
         assert (crop.x, crop.y) == (x, y)
         np.testing.assert_array_equal(crop.pixels, pixels.numpy())
 

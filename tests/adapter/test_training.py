@@ -95,7 +95,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(model: MaskRCNN,
     script = tmp_path / "run.py"
     script.write_text(
         "import importlib.util, sys\n"
-        f"sys.path[:0] = {[str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 'benchmarks')]!r}\n"
+        f"sys.path[:0] = {sys.path!r}\n"
         f"spec = importlib.util.spec_from_file_location('test_training_import', {__file__!r})\n"
         "module = importlib.util.module_from_spec(spec); sys.modules['test_training_import'] = module\n"
         "spec.loader.exec_module(module)\n"

@@ -20,7 +20,7 @@ OTHER: dict[str, Any] = {
     "label_field": "part", "weights": "bundled", "device": "cpu", "existing": "skip", "classes": ("person",),
     "confidence": 0.25, "mask_threshold": 0.75, "max_detections": 7, "masks": "folder", "mask_folder": "/masks",
     "batch_size": 3, "num_workers": 2, "new_field": "filled", "only_missing": False, "name": "mine", "epochs": 3,
-    "learning_rate": 0.5, "validation": 0.5,
+    "learning_rate": 0.5, "validation": 0.5, "precision": "bfloat16",
 }  # fmt: skip
 """For each option a value that is not its default."""
 
