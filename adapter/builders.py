@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torchvision
+from pydantic import Field, TypeAdapter
 from torch import nn
 from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, WeightsEnum
 from torchvision.models.detection import (
@@ -25,6 +26,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from maskbridge.adapter.errors import SettingsError, WeightsError, nearest
+from maskbridge.adapter.validation import Fraction, PositiveInteger, validate
 
 STRIDES = {"0": 4, "1": 8, "2": 16, "3": 32, "pool": 64}
 """Stride of each feature level, in pixels of the network's input; the same for every builder."""
@@ -132,6 +134,10 @@ def builder_of(name: str) -> Builder:
 
     Raises:
         SettingsError: no builder has this name; the nearest name is suggested.
+
+    Example:
+        >>> builder_of("maskrcnn_resnet50_fpn").frozen_norm
+        True
     """
     if name not in BUILDERS:
         raise SettingsError(f"unknown builder {name!r}: {nearest(name, BUILDERS)}")
@@ -186,42 +192,42 @@ def check_arguments(arguments: Mapping[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in ARGUMENTS:
             raise SettingsError(f"unknown argument {name!r}: {nearest(name, ARGUMENTS, show=len(ARGUMENTS))}")
-        for ending, (is_valid, description) in _VALUES.items():
-            if name.endswith(ending) and not (value is None and name in _MAY_BE_NONE) and not is_valid(value):
-                raise SettingsError(f"{name} is {description}, not {value!r}")
+        for ending, adapter in _VALUES.items():
+            if name.endswith(ending):
+                validate(name, value, adapter)
 
 
-def _is_number(value: object, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def _is_integer(value: object, low: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+def _numbers(number: Any, count: int, description: str) -> Any:
+    """The type of a list or tuple of numbers."""
+    schema: dict[str, Any] = {"allowed": description}
+    return Annotated[Sequence[number], Field(min_length=count, max_length=count, json_schema_extra=schema)]
 
 
-def _are_numbers(count: int, low: float) -> Callable[[object], bool]:
-    return lambda v: isinstance(v, (list, tuple)) and len(v) == count and all(_is_number(x, low, 1e9) for x in v)
-
-
-_MAY_BE_NONE = {"image_mean", "image_std", "bbox_reg_weights", "fixed_size"}
-_VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "_thresh": (lambda v: _is_number(v, 0, 1), "a number from 0 to 1"),
-    "_fraction": (lambda v: _is_number(v, 0, 1), "a number from 0 to 1"),
-    "_per_img": (_is_integer, "a whole number of 1 or more"),
-    "_per_image": (_is_integer, "a whole number of 1 or more"),
-    "_top_n_train": (_is_integer, "a whole number of 1 or more"),
-    "_top_n_test": (_is_integer, "a whole number of 1 or more"),
-    "max_size": (_is_integer, "a whole number of 1 or more"),
-    "size_divisible": (lambda v: _is_integer(v) and v % 32 == 0, "a multiple of 32"),
-    "min_size": (
-        lambda v: _is_integer(v) or (isinstance(v, (list, tuple)) and len(v) > 0 and all(map(_is_integer, v))),
-        "a whole number of 1 or more, or a list of them",
+_VALUES: Mapping[str, TypeAdapter[Any]] = {
+    "_thresh": TypeAdapter(Fraction),
+    "_fraction": TypeAdapter(Fraction),
+    "_per_img": TypeAdapter(PositiveInteger),
+    "_per_image": TypeAdapter(PositiveInteger),
+    "_top_n_train": TypeAdapter(PositiveInteger),
+    "_top_n_test": TypeAdapter(PositiveInteger),
+    "max_size": TypeAdapter(PositiveInteger),
+    "size_divisible": TypeAdapter(Annotated[int, Field(ge=32, multiple_of=32)]),
+    "min_size": TypeAdapter(
+        Annotated[
+            PositiveInteger | Annotated[Sequence[PositiveInteger], Field(min_length=1)],
+            Field(json_schema_extra={"allowed": "a whole number of 1 or more, or a list of them"}),
+        ]
     ),
-    "fixed_size": (lambda v: isinstance(v, (list, tuple)) and len(v) == 2 and all(map(_is_integer, v)), "(width, height)"),
-    "image_mean": (_are_numbers(3, -1e9), "three numbers"),
-    "image_std": (_are_numbers(3, 1e-9), "three numbers above 0"),
-    "bbox_reg_weights": (_are_numbers(4, 1e-9), "four numbers above 0"),
+    "fixed_size": TypeAdapter(_numbers(PositiveInteger, 2, "(width, height)") | None),
+    "image_mean": TypeAdapter(_numbers(_Finite, 3, "three numbers") | None),
+    "image_std": TypeAdapter(_numbers(_Positive, 3, "three numbers above 0") | None),
+    "bbox_reg_weights": TypeAdapter(_numbers(_Positive, 4, "four numbers above 0") | None),
 }
+"""The values that keyword arguments may have, by the ends of their names."""
 
 
 def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class MaskbridgeError(Exception):
@@ -11,7 +11,15 @@ class MaskbridgeError(Exception):
 
 
 class SettingsError(MaskbridgeError, ValueError):
-    """A setting has an invalid name, type or value."""
+    """A setting has an invalid name, type or value.
+
+    Attributes:
+        problems: a message for each invalid setting, by its name; empty if the error is about more than single values.
+    """
+
+    def __init__(self, message: str, *, problems: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.problems = dict(problems or {})
 
 
 class WeightsError(MaskbridgeError):

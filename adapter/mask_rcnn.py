@@ -20,7 +20,7 @@ from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read, r
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import MaskCrop
 from maskbridge.adapter.pasting import paste
-from maskbridge.adapter.settings import Precision, Settings, checked_boxes, checked_labels, checked_settings
+from maskbridge.adapter.settings import Precision, Settings, checked_boxes, checked_labels, class_flags
 from maskbridge.adapter.weights import checkpoints
 from maskbridge.adapter.weights.checkpoints import Weights
 from maskbridge.adapter.weights.names import WeightsLike, backbone_state, resolve
@@ -110,7 +110,7 @@ class MaskRCNN:
     def weights(self) -> Weights:
         """The network's current state dict, with builder, class names and arguments."""
         state = self.network.state_dict()
-        return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, self._norm_eps)
+        return Weights(self.weights_name, self.builder, self.class_names, state, self._arguments, norm_eps=self._norm_eps)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,12 +136,11 @@ class MaskRCNN:
             SettingsError: a value is out of range, or a class is unknown (the nearest is suggested).
         """
         heads = self.network.roi_heads
-        return checked_settings(
-            self.class_names,
-            heads.score_thresh if confidence_threshold is None else confidence_threshold,
-            mask_threshold,
-            classes,
-            heads.detections_per_img if max_detections is None else max_detections,
+        return Settings(
+            confidence_threshold=heads.score_thresh if confidence_threshold is None else confidence_threshold,
+            mask_threshold=mask_threshold,
+            classes=class_flags(self.class_names, classes),
+            max_detections=heads.detections_per_img if max_detections is None else max_detections,
             masks=masks,
         )
 

@@ -77,7 +77,14 @@ def input_size(network: MaskRCNN, size: Size) -> Size:
 
 
 def padded_size(network: MaskRCNN, size: Size) -> Size:
-    """The (h, w) of the network's input for an image of ``size``; only images of one padded size share a batch."""
+    """The (h, w) of the network's input for an image of ``size``; only images of one padded size share a batch.
+
+    Example:
+        >>> from torchvision.models.detection import maskrcnn_resnet50_fpn
+        >>> network = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+        >>> input_size(network, (480, 640)), padded_size(network, (480, 640))
+        ((800, 1066), (800, 1088))
+    """
     step = network.transform.size_divisible
     height, width = input_size(network, size)
     return -(-height // step) * step, -(-width // step) * step
@@ -96,7 +103,7 @@ def encode(
     with _autocast(device, autocast):
         levels = network.backbone(batch)
         objectness, deltas = network.rpn.head(list(levels.values()))
-    proposals = _proposals(network, batch, input_sizes, levels, objectness, deltas)
+    proposals = _proposals(network, ImageList(batch, input_sizes), levels, objectness, deltas)
     # RoIAlign needs contiguous levels: one copy here instead of one in each head.
     levels = {name: level.float().contiguous() for name, level in levels.items()}
     return Features(levels, proposals, input_sizes, sizes)
@@ -124,10 +131,19 @@ def detect(
     scores, deltas = _box_head(network, features, features.proposals, autocast)
     boxes = network.roi_heads.box_coder.decode(deltas, features.proposals)
     counts = [len(proposals) for proposals in features.proposals]
-    return [
-        _select(network, *image, score_threshold, classes, max_detections)
-        for image in zip(torch.split(boxes, counts), torch.split(scores, counts), features.input_sizes, features.sizes)
-    ]
+    detections = []
+    for index, (image_boxes, image_scores) in enumerate(zip(torch.split(boxes, counts), torch.split(scores, counts))):
+        input_size = list(features.input_sizes[index])
+        allowed = image_scores > score_threshold
+        allowed[:, 0] = False  # the background
+        if classes is not None:
+            allowed &= classes
+        input_boxes = box_ops.clip_boxes_to_image(image_boxes, input_size)
+        kept = _select(input_boxes, image_scores, allowed, network.roi_heads.nms_thresh)
+        input_boxes, labels, scores_kept = (values[:max_detections] for values in kept)
+        in_image = resize_boxes(input_boxes, input_size, list(features.sizes[index]))
+        detections.append(Detections(in_image, input_boxes, labels, scores_kept))
+    return detections
 
 
 def classify(
@@ -180,21 +196,20 @@ def _resized(network: MaskRCNN, image: torch.Tensor, size: Size) -> torch.Tensor
 
 def _proposals(
     network: MaskRCNN,
-    batch: torch.Tensor,
-    input_sizes: list[Size],
+    batch: ImageList,
     levels: dict[str, torch.Tensor],
     objectness: list[torch.Tensor],
     deltas: list[torch.Tensor],
 ) -> list[torch.Tensor]:
     # The anchor generator caches anchors in the dtype of the levels: under autocast they would stay rounded to 8 bits.
-    grids = [batch.new_empty(1).expand(1, 1, *level.shape[-2:]) for level in levels.values()]
-    anchors = network.rpn.anchor_generator(ImageList(batch, input_sizes), grids)
+    grids = [batch.tensors.new_empty(1).expand(1, 1, *level.shape[-2:]) for level in levels.values()]
+    anchors = network.rpn.anchor_generator(batch, grids)
     counts = [level[0].numel() for level in objectness]
     flat_objectness, flat_deltas = concat_box_prediction_layers(
         [level.float() for level in objectness], [level.float() for level in deltas]
     )
-    boxes = network.rpn.box_coder.decode(flat_deltas, anchors).view(len(batch), -1, 4)
-    proposals, _ = network.rpn.filter_proposals(boxes, flat_objectness, input_sizes, counts)
+    boxes = network.rpn.box_coder.decode(flat_deltas, anchors).view(len(batch.image_sizes), -1, 4)
+    proposals, _ = network.rpn.filter_proposals(boxes, flat_objectness, batch.image_sizes, counts)
     return proposals
 
 
@@ -225,28 +240,15 @@ def _pooled(pool: MultiScaleRoIAlign, features: Features, boxes: list[torch.Tens
 
 
 def _select(
-    network: MaskRCNN,
-    boxes: torch.Tensor,
-    scores: torch.Tensor,
-    input_size: Size,
-    size: Size,
-    score_threshold: float,
-    classes: torch.Tensor | None,
-    max_detections: int,
-) -> Detections:
-    boxes = box_ops.clip_boxes_to_image(boxes, list(input_size))
-    keep = scores > score_threshold
-    keep[:, 0] = False  # the background
-    if classes is not None:
-        keep &= classes
-    rows, labels = torch.where(keep)
+    boxes: torch.Tensor, scores: torch.Tensor, allowed: torch.Tensor, iou_threshold: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Boxes [K, 4], labels [K] and scores [K] out of [N, classes, 4] and [N, classes], by score, after NMS per class."""
+    rows, labels = torch.where(allowed)
     boxes, scores = boxes[rows, labels], scores[rows, labels]
     large = box_ops.remove_small_boxes(boxes, min_size=1e-2)
     boxes, scores, labels = boxes[large], scores[large], labels[large]
-    best = box_ops.batched_nms(boxes, scores, labels, network.roi_heads.nms_thresh)[:max_detections]
-    boxes = boxes[best]
-    in_image = resize_boxes(boxes, list(input_size), list(size))
-    return Detections(in_image, boxes, labels[best], scores[best])
+    best = box_ops.batched_nms(boxes, scores, labels, iou_threshold)
+    return boxes[best], labels[best], scores[best]
 
 
 @contextlib.contextmanager

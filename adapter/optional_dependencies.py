@@ -14,6 +14,12 @@ def requires(extra: str) -> Iterator[None]:
 
     Raises:
         MaskbridgeError: a package cannot be imported.
+
+    Example:
+        >>> with requires("train"):
+        ...     import no_such_package
+        Traceback (most recent call last):
+        maskbridge.adapter.errors.MaskbridgeError: this needs the package no_such_package: pip install 'maskbridge[train]'
     """
     try:
         yield

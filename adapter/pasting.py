@@ -29,6 +29,11 @@ def paste(probabilities: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int
 
     Returns:
         N crops: the pasted windows, clipped to the image.
+
+    Example:
+        >>> (crop,) = paste(torch.ones(1, 28, 28), torch.tensor([[10.0, 20.0, 30.0, 60.0]]), (100, 100), 0.5)
+        >>> crop.x, crop.y, crop.pixels.shape
+        (9, 18, (44, 22))
     """
     if not len(boxes):
         return []

@@ -80,7 +80,7 @@ def _outline(part: np.ndarray) -> np.ndarray:
     pixels are on the edges of the original pixels.
     """
     doubled = cv2.resize(part.astype(np.uint8), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    doubled = cv2.copyMakeBorder(doubled, 0, 1, 0, 1, cv2.BORDER_CONSTANT, value=0)
+    doubled = cv2.copyMakeBorder(doubled, top=0, bottom=1, left=0, right=1, borderType=cv2.BORDER_CONSTANT, value=0)
     enlarged = cv2.dilate(doubled, np.ones((2, 2), dtype=np.uint8), anchor=(1, 1))
     contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     return max(contours, key=cv2.contourArea)

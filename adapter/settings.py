@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from maskbridge.adapter.errors import SettingsError, nearest
+from maskbridge.adapter.validation import Fraction, PositiveInteger, Validated
 
 Precision = Literal["float32", "bfloat16", "float16"]
 """Precision of the network's arithmetic; a lower one is faster on a GPU, and less exact."""
@@ -17,9 +17,8 @@ NOT_A_CLASS = "N/A"
 """The class name of unused ids in COCO's numbering: never predicted."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Validated settings of a request, from `maskbridge.adapter.MaskRCNN.settings`.
+class Settings(Validated):
+    """Settings of a request, from `maskbridge.adapter.MaskRCNN.settings`.
 
     Attributes:
         confidence_threshold: objects with a higher score are detected, 0 to 1.
@@ -27,35 +26,40 @@ class Settings:
         classes: for each label, whether it is detected.
         max_detections: maximum number of objects per image.
         masks: whether masks are predicted; if not, the mask head is not run.
+
+    Example:
+        >>> Settings(confidence_threshold=2, mask_threshold=0.5, classes=(False, True), max_detections=100)
+        Traceback (most recent call last):
+        maskbridge.adapter.errors.SettingsError: confidence_threshold is a number from 0 to 1, not 2
     """
 
-    confidence_threshold: float
-    mask_threshold: float
+    confidence_threshold: Fraction
+    mask_threshold: Fraction
     classes: tuple[bool, ...]
-    max_detections: int
+    max_detections: PositiveInteger
     masks: bool = True
 
 
 def class_choices(class_names: Sequence[str]) -> list[str]:
-    """Names of the classes that can be detected: without the background and COCO's unused ids."""
+    """Names of the classes that can be detected: without the background and COCO's unused ids.
+
+    Example:
+        >>> class_choices(["__background__", "person", "N/A", "car"])
+        ['person', 'car']
+    """
     return [name for name in class_names[1:] if name != NOT_A_CLASS]
 
 
-def checked_settings(
-    class_names: Sequence[str],
-    confidence_threshold: float,
-    mask_threshold: float,
-    classes: Collection[str] | None,
-    max_detections: int,
-    *,
-    masks: bool = True,
-) -> Settings:
-    """Validates the settings of a request to a model with these class names; see `maskbridge.adapter.MaskRCNN.predict`."""
-    for name, value in (("confidence_threshold", confidence_threshold), ("mask_threshold", mask_threshold)):
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
-            raise SettingsError(f"{name} is a number from 0 to 1, not {value!r}")
-    if not isinstance(max_detections, int) or isinstance(max_detections, bool) or max_detections < 1:
-        raise SettingsError(f"max_detections is a whole number of 1 or more, not {max_detections!r}")
+def class_flags(class_names: Sequence[str], classes: Collection[str] | None) -> tuple[bool, ...]:
+    """For each label, whether its class is among ``classes``; None for all that can be detected.
+
+    Raises:
+        SettingsError: a class is unknown; the nearest is suggested.
+
+    Example:
+        >>> class_flags(["__background__", "person", "car"], ["car"])
+        (False, False, True)
+    """
     allowed = class_choices(class_names)
     if isinstance(classes, str):
         raise SettingsError(f"classes is a list of names, not one string: [{classes!r}]")
@@ -63,12 +67,19 @@ def checked_settings(
         if name not in allowed:
             raise SettingsError(f"unknown class {name!r}: {nearest(str(name), allowed)}")
     chosen = set(allowed if classes is None else classes)
-    flags = (False, *(name in chosen for name in class_names[1:]))
-    return Settings(float(confidence_threshold), float(mask_threshold), flags, max_detections, masks)
+    return (False, *(name in chosen for name in class_names[1:]))
 
 
 def checked_labels(labels: Sequence[str | int | None] | None, class_names: Sequence[str], count: int) -> list[int]:
-    """Converts class names or labels to labels; None becomes 0."""
+    """Converts class names or labels to ``count`` labels; None becomes 0.
+
+    Raises:
+        SettingsError: there is another number of labels, or a label is unknown.
+
+    Example:
+        >>> checked_labels(["car", 1, None], ["__background__", "person", "car"], 3)
+        [2, 1, 0]
+    """
     if labels is None:
         return [0] * count
     if isinstance(labels, str) or len(labels) != count:
@@ -86,7 +97,15 @@ def checked_labels(labels: Sequence[str | int | None] | None, class_names: Seque
 
 
 def checked_boxes(boxes: np.ndarray | Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
-    """Converts boxes (xyxy, in pixels) to float32 [N, 4]; each must have an area inside the image of ``size`` (H, W)."""
+    """Converts boxes (xyxy, in pixels) to float32 [N, 4]; each must have an area inside the image of ``size`` (H, W).
+
+    Raises:
+        SettingsError: a box is malformed, not finite, or has no area inside the image.
+
+    Example:
+        >>> checked_boxes([[0, 0, 4, 3]], (10, 20)).tolist()
+        [[0.0, 0.0, 4.0, 3.0]]
+    """
     try:
         array = np.array(boxes, dtype=np.float32).reshape(-1, 4) if len(boxes) else np.zeros((0, 4), np.float32)
     except (TypeError, ValueError):

@@ -10,7 +10,7 @@ import argparse
 import sys
 
 
-def main() -> None:
+def _main() -> None:
     """Does the same as `maskbridge serve`, with the options that label-studio-ml passes on."""
     from maskbridge.adapter.errors import MaskbridgeError
     from maskbridge.backend.settings import server_settings
@@ -43,4 +43,4 @@ def __getattr__(name: str) -> object:
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -38,6 +38,11 @@ def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
     Raises:
         WeightsError: the weights cannot be loaded.
         SettingsError: a setting is invalid.
+
+    Example:
+        >>> service = start_service(ServerSettings(weights="bundled", device="cpu"), Metrics())
+        >>> len(service.predictor)  # images that wait
+        0
     """
     label_studio = LabelStudio(settings.label_studio_url, settings.token())
     threading.Thread(target=_check_token, args=[label_studio], daemon=True).start()

@@ -9,7 +9,18 @@ from pydantic import Field, SecretStr, model_validator
 
 from maskbridge.adapter.errors import nearest
 from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.training.settings import (
+    VALIDATION_FRACTION,
+    BatchSize,
+    Epochs,
+    LearningRate,
+    TrainingSettings,
+    ValidationFraction,
+)
+from maskbridge.adapter.validation import Fraction
 from maskbridge.labelstudio.settings import LabelStudioSettings, read_settings
+
+_TRAINING = TrainingSettings()
 
 
 class ServerSettings(LabelStudioSettings):
@@ -23,8 +34,8 @@ class ServerSettings(LabelStudioSettings):
     port: int = Field(9090, ge=1, le=65535, description="Port to listen on.")
     weights: str = Field("DEFAULT", description="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…")
     builder: str | None = Field(None, description="The network's builder, if the weights do not name it.")
-    confidence: float = Field(0.5, ge=0, le=1, description="Objects with a score above it are detected.")
-    mask_threshold: float = Field(0.5, ge=0, le=1, description="Pixels of at least this probability are in a mask.")
+    confidence: Fraction = Field(0.5, description="Objects with a score above it are detected.")
+    mask_threshold: Fraction = Field(0.5, description="Pixels of at least this probability are in a mask.")
     max_detections: int = Field(100, ge=1, description="Maximum number of objects in an image.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, …; by default a GPU if there is one.")
     precision: Precision = Field("float32", description="float32, bfloat16 or float16: faster, less exact arithmetic.")
@@ -34,10 +45,10 @@ class ServerSettings(LabelStudioSettings):
     basic_auth_pass: SecretStr | None = Field(None, description="Password for basic auth.")
 
     train_every: int = Field(0, ge=0, description="New annotations of a project that start a training run; 0 for never.")
-    training_epochs: int = Field(10, ge=1, le=10_000, description="Epochs of a training run.")
-    training_batch_size: int = Field(2, ge=1, le=1024, description="Images in a step of a training run.")
-    training_learning_rate: float = Field(1e-4, gt=0, le=1, description="Learning rate of AdamW.")
-    training_validation: float = Field(0.2, ge=0, le=0.9, description="Fraction of a project's images used for validation.")
+    training_epochs: Epochs = _TRAINING.epochs
+    training_batch_size: BatchSize = _TRAINING.batch_size
+    training_learning_rate: LearningRate = _TRAINING.learning_rate
+    training_validation: ValidationFraction = VALIDATION_FRACTION
     training_segment_boxes: bool = Field(False, description="Whether to predict masks for rectangles and train on them.")
     keep_versions: int = Field(5, ge=1, description="Trained versions to keep for each project.")
     keep_megabytes: int = Field(5_000, ge=1, description="Disk space for the trained versions of all projects.")

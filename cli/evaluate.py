@@ -11,13 +11,10 @@ from maskbridge.cli import options, places
 
 
 def evaluate(
+    place: places.Labels,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for evaluation.json, curves and the worst images.")],
-    coco: places.Coco = None,
     images: places.Images = None,
-    fiftyone: places.FiftyOne = None,
-    field: places.Field = "ground_truth",
-    label_studio: places.LabelStudioProject = None,
-    label_studio_export: places.LabelStudioExport = None,
+    field: places.LabelField = "ground_truth",
     split: places.Split = None,
     predictions: Annotated[
         str | None, typer.Option(help="FiftyOne: evaluate this field, not weights; the App's panel shows the result.")
@@ -33,26 +30,23 @@ def evaluate(
     from maskbridge.adapter.errors import MaskbridgeError
     from maskbridge.adapter.optional_dependencies import requires
 
-    source = places.Source(
-        coco=coco, images=images, fiftyone=fiftyone, field=field, label_studio=label_studio, export=label_studio_export
-    )
     with requires("train"):
         from maskbridge.adapter import MaskRCNN
         from maskbridge.adapter.evaluation.measure import evaluate as evaluate_model
         from maskbridge.adapter.evaluation.report import write_report
         from maskbridge.cli.evaluation_report import print_report
         from maskbridge.cli.progress import with_bar
-    labeled = source.read(split)
+    labeled = places.read_labels(place, images=images, label_field=field, split=split)
     names = options.names(classes)
     if predictions is None:
         model = MaskRCNN(weights, builder=builder, device=device, precision=precision)
         steps = evaluate_model(model, labeled, class_names=names)
-    elif fiftyone is None:
-        raise MaskbridgeError("--predictions names a field of a FiftyOne dataset: set --fiftyone too")
+    elif not place.startswith(places.FIFTYONE):
+        raise MaskbridgeError(f"--predictions names a field of a FiftyOne dataset (fiftyone:DATASET), not of {place}")
     else:
         from maskbridge.plugin.evaluation import of_field
 
-        steps = of_field(fiftyone, field, predictions, labeled, split=split, class_names=names)
+        steps = of_field(place.removeprefix(places.FIFTYONE), field, predictions, labeled, split=split, class_names=names)
     evaluation = with_bar(steps, len(labeled))
     write_report(evaluation, labeled, out, worst=worst)
     print_report(evaluation, labeled, out)

@@ -20,7 +20,20 @@ MAX_ROWS = 100
 
 
 def print_report(evaluation: Evaluation, images: LabeledDataset, out: Path) -> None:
-    """Prints the COCO metrics, those of each class, the classes and labels that were skipped, and the folder."""
+    """Prints the COCO metrics, those of each class, the classes and labels that were skipped, and the folder.
+
+    Example:
+        >>> from maskbridge.adapter import Instances
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> from maskbridge.adapter.evaluation.measure import measure
+        >>> from maskbridge.adapter.long_jobs import run_to_end
+        >>> cat = Instances((20, 30), [[2, 3, 12, 13]], [1], ("__background__", "cat"), [None], scores=[0.9])
+        >>> images = labeled_images([("a.jpg", cat)])
+        >>> print_report(run_to_end(measure(images, [cat], ["cat"])), images, Path("out"))  # doctest: +ELLIPSIS
+        ┏...
+        the labels have no masks: only boxes were evaluated
+        evaluation.json, ... are in out
+    """
     console = Console(highlight=False)
     table = Table(f"{len(evaluation.images)} images, {evaluation.objects} objects", *evaluation.scores)
     for number in NUMBERS:

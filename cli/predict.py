@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from maskbridge.cli import options
+from maskbridge.cli import options, places
 
 
 def predict(
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", show_default=False)],
+    place: places.AnyPlace,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the annotated images and predictions.json.")],
+    images: places.Images = None,
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
     confidence: options.Confidence = 0.5,
@@ -26,16 +27,20 @@ def predict(
 ) -> None:
     """Detect objects in images: annotated PNGs, COCO results, a table. The same command resumes after an interruption."""
     from maskbridge.adapter import MaskRCNN
+    from maskbridge.cli.image_files import image_files
     from maskbridge.cli.prediction_report import print_report
-    from maskbridge.cli.prediction_run import PredictionRun, find_images
+    from maskbridge.cli.prediction_run import PredictionRun
 
-    images = find_images(paths, out)
+    parts = [places.find_images(address, images=images, out=out) for address in place]
+    files = image_files(parts)
+    skipped = {name: reason for part in parts for name, reason in part.skipped.items()}
     model = MaskRCNN(weights, builder=builder, device=device, precision=precision)
     settings = model.settings(
         confidence_threshold=confidence, mask_threshold=mask_threshold, classes=options.names(classes)
     )
     run = PredictionRun(model, settings, out)
-    run.predict(images, batch_size=batch_size)
-    print_report(run, images)
-    if run.failures(images):
+    run.predict(files, batch_size=batch_size)
+    failures = skipped | run.failures(files)
+    print_report(run, files, failures)
+    if failures:
         raise typer.Exit(options.SKIPPED)

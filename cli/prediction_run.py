@@ -5,66 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from maskbridge.adapter import ImageError, Instances, MaskbridgeError, MaskRCNN
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.drawing import draw
-from maskbridge.adapter.images import file_endings
 from maskbridge.adapter.settings import Settings
+from maskbridge.cli.image_files import ImageFile
 
 JOURNAL = ".maskbridge-run.jsonl"
 RESULTS = "predictions.json"
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """An image to predict: its path, its path below the common folder of all images, and that of its annotated image."""
-
-    path: Path
-    name: str
-    picture: str
-
-    @property
-    def image_id(self) -> int | str:
-        """The number that names the file, as in COCO (``000000397133.jpg``), else ``picture`` without its ending."""
-        stem = self.picture.removesuffix(".png")
-        return int(stem) if stem.isascii() and stem.isdigit() else stem
-
-
-def find_images(paths: Iterable[Path], out: Path) -> list[ImageFile]:
-    """The images among files and folders (searched recursively), sorted, without duplicates; not those below ``out``.
-
-    Raises:
-        MaskbridgeError: a path does not exist, or there are no images.
-    """
-    endings = file_endings()
-    unique: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
-            unique.update((file, None) for file in map(_absolute, inside) if _absolute(out) not in file.parents)
-        elif path.exists() or path.is_symlink():
-            unique[_absolute(path)] = None
-        else:
-            raise MaskbridgeError(f"{path}: no such file or folder")
-    if not unique:
-        raise MaskbridgeError(f"no images in {', '.join(map(str, paths))} (file endings: {', '.join(sorted(endings))})")
-    files = sorted(unique)
-    root = Path(os.path.commonpath([file.parent for file in files]))
-    names = [file.relative_to(root).as_posix() for file in files]
-    stems = Counter(str(Path(name).with_suffix("")).lower() for name in names)
-    # Two images that differ only in their endings keep them, or one annotated image would overwrite the other.
-    pictures = [
-        (name if stems[str(Path(name).with_suffix("")).lower()] > 1 else str(Path(name).with_suffix(""))) + ".png"
-        for name in names
-    ]
-    return [ImageFile(*parts) for parts in zip(files, names, pictures)]
 
 
 class PredictionRun:
@@ -83,7 +36,7 @@ class PredictionRun:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MaskbridgeError(f"{out}: cannot create the folder ({error.strerror})") from error
-        identity = [model.fingerprint, asdict(settings)]
+        identity = [model.fingerprint, settings.model_dump()]
         self._key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.entries = self._read_journal()
 
@@ -152,11 +105,6 @@ class PredictionRun:
             results += [result | {"file_name": image.name} for result in self.entries[image.name].get("results", [])]
         with atomic_write(self.out / RESULTS) as file:
             file.write_text(json.dumps(results), encoding="utf-8")
-
-
-def _absolute(path: Path) -> Path:
-    """The path without ``..``, but not resolving symbolic links: two links to one image are two images."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 Path.resolve would follow the links
 
 
 def _stamp(path: Path) -> list[int]:

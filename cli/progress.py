@@ -20,6 +20,14 @@ def with_bar(steps: Generator[int, None, T], total: int, description: str = "ima
         steps: yields how many of ``total`` are done.
         total: the number of steps in all.
         description: the name of the counted things, such as ``"images"``.
+
+    Example:
+        >>> def count(total):
+        ...     for done in range(1, total + 1):
+        ...         yield done
+        ...     return "finished"
+        >>> with_bar(count(3), 3)
+        'finished'
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic.fields import FieldInfo
 
+from maskbridge.adapter.training.settings import VALIDATION_FRACTION, TrainingSettings, ValidationFraction
 from maskbridge.cli import options, places
+from maskbridge.cli.options import option
+
+DEFAULTS = TrainingSettings()
+FIELDS = TrainingSettings.model_fields
 
 
 def train(
+    place: places.Labels,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the weights, metrics and curves.")],
-    coco: places.Coco = None,
     images: places.Images = None,
-    fiftyone: places.FiftyOne = None,
-    field: places.Field = "ground_truth",
-    label_studio: places.LabelStudioProject = None,
-    label_studio_export: places.LabelStudioExport = None,
+    field: places.LabelField = "ground_truth",
     split: places.Split = None,
+    validation: Annotated[str | None, typer.Option(metavar="PLACE", help="A place with the labels for validation.")] = None,
     validation_split: Annotated[str | None, typer.Option(help="The split used for validation.")] = None,
-    validation_coco: Annotated[Path | None, typer.Option(help="A COCO file of the images used for validation.")] = None,
-    validation_fraction: Annotated[
-        float,
-        typer.Option(min=0, max=0.9, help="Without these two: fraction of the images used for validation."),
-    ] = 0.1,
+    validation_fraction: Annotated[float, option(FieldInfo.from_annotation(ValidationFraction))] = VALIDATION_FRACTION,
     segment_boxes: Annotated[
         bool,
         typer.Option("--segment-boxes", help="Predict masks for labels with boxes only, with the weights to start from."),
@@ -35,46 +36,31 @@ def train(
         str | None, typer.Option(help="With --weights none: weights of the backbone, by name or a .pth file.")
     ] = None,
     classes: options.Classes = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over all images.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 2,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate of AdamW after the warm-up; cosine decay.")] = 1e-4,
-    warmup_steps: Annotated[
-        int | None, typer.Option(help="Steps of the warm-up.  \\[default: a tenth, at most 1,000]")
-    ] = None,
+    epochs: Annotated[int, option(FIELDS["epochs"])] = DEFAULTS.epochs,
+    batch_size: Annotated[int, option(FIELDS["batch_size"])] = DEFAULTS.batch_size,
+    learning_rate: Annotated[float, option(FIELDS["learning_rate"])] = DEFAULTS.learning_rate,
+    warmup_steps: Annotated[int | None, option(FIELDS["warmup_steps"])] = DEFAULTS.warmup_steps,
     trainable_backbone_layers: Annotated[
-        int, typer.Option(min=0, max=5, help="Blocks of the backbone to train, from the last.")
-    ] = 3,
-    scale_jitter: Annotated[tuple[float, float], typer.Option(help="Minimum and maximum scale of an image.")] = (
-        0.75,
-        1.25,
-    ),
+        int, option(FIELDS["trainable_backbone_layers"])
+    ] = DEFAULTS.trainable_backbone_layers,
+    scale_jitter: Annotated[tuple[float, float], option(FIELDS["scale_jitter"])] = DEFAULTS.scale_jitter or (1, 1),
     precision: options.Precision = "float32",
     device: options.Device = None,
-    devices: Annotated[int, typer.Option(min=1, help="Number of GPUs.")] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    devices: Annotated[int, option(FIELDS["devices"])] = DEFAULTS.devices,
+    workers: Annotated[int, option(FIELDS["workers"])] = DEFAULTS.workers,
+    seed: Annotated[int, option(FIELDS["seed"])] = DEFAULTS.seed,
 ) -> None:
     """Train on labels of a COCO file, FiftyOne or Label Studio. The same command resumes after an interruption."""
     from maskbridge.adapter.optional_dependencies import requires
 
-    source = places.Source(
-        coco=coco,
-        images=images,
-        fiftyone=fiftyone,
-        field=field,
-        label_studio=label_studio,
-        export=label_studio_export,
-    )
     with requires("train"):
         import torch
 
         from maskbridge.adapter import MaskRCNN
-        from maskbridge.adapter.datasets.coco_dataset import read_coco
         from maskbridge.adapter.errors import SettingsError
         from maskbridge.adapter.training.box_masks import with_masks
         from maskbridge.adapter.training.devices import is_child_rank
         from maskbridge.adapter.training.run import train as run
-        from maskbridge.adapter.training.settings import TrainingSettings
         from maskbridge.cli.progress import with_bar
         from maskbridge.cli.training_report import print_data, print_report
     settings = TrainingSettings(
@@ -89,13 +75,14 @@ def train(
         workers=workers,
         seed=seed,
     )
-    labeled = source.read(split)
-    if validation_coco is not None:
-        validation = read_coco(validation_coco)
+    read = partial(places.read_labels, images=images, label_field=field)
+    labeled = read(place, split=split)
+    if validation is not None:
+        validated = places.read_labels(validation, label_field=field, split=validation_split)
     elif validation_split is not None:
-        validation = source.read(validation_split)
+        validated = read(place, split=validation_split)
     else:
-        labeled, validation = labeled.split(validation_fraction)
+        labeled, validated = labeled.split(validation_fraction)
     class_names = options.names(classes)
     torch.manual_seed(seed)
     scratch = weights.lower() == "none"
@@ -110,10 +97,10 @@ def train(
     )
     if segment_boxes:
         labeled = with_bar(with_masks(labeled, model), len(labeled), "masks for boxes")
-        validation = with_bar(with_masks(validation, model), len(validation), "masks for boxes")
+        validated = with_bar(with_masks(validated, model), len(validated), "masks for boxes")
     if not is_child_rank():
-        print_data(labeled, validation)
-    report = run(model, labeled, out, settings, class_names=class_names, validation=validation or None)
+        print_data(labeled, validated)
+    report = run(model, labeled, out, settings, class_names=class_names, validation=validated or None)
     if not is_child_rank():
         print_report(report)
     if report.skipped_labels:

@@ -15,7 +15,15 @@ MAX_ROWS = 12
 
 
 def print_data(images: LabeledDataset, validation: LabeledDataset) -> None:
-    """Prints the numbers of images and objects, and the labels that were skipped."""
+    """Prints the numbers of images and objects, and the labels that were skipped.
+
+    Example:
+        >>> from maskbridge.adapter import Instances
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> cat = Instances((2, 3), [[0, 0, 3, 2]], [1], ("__background__", "cat"), [None])
+        >>> print_data(labeled_images([("a.jpg", cat)]), labeled_images([]))
+        1 images with 1 objects to train on, 0 for validation
+    """
     console = Console(highlight=False)
     console.print(f"{len(images)} images with {images.objects} objects to train on, {len(validation)} for validation")
     for label in images.skipped[:MAX_ROWS]:

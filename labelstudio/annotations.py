@@ -43,17 +43,28 @@ def labeled_dataset(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, loc
         if annotation is None:
             continue
         for image, index, value, tags in images_in(task, config):
-            name = f"task {task.get('id')}" + ("" if index is None else f" image {index}")
+            name = image_name(task, index)
             try:
                 path = locate(value, task)
                 size = read_size(path)
             except (TaskImageError, ImageError) as error:
                 skipped.append(SkippedLabel(name, "all", str(error)))
                 continue
-            instances, unreadable = _instances(regions_of(annotation), image, index, size, tags, names)
+            regions = _regions_on(annotation, image, index)
+            instances, unreadable = _instances(regions, size, tags, names)
             skipped += [SkippedLabel(name, region_id, reason) for region_id, reason in unreadable]
             images.append(LabeledImage.of(path, instances, name))
     return LabeledDataset(tuple(images), names, tuple(skipped))
+
+
+def image_name(task: Mapping[str, Any], index: int | None) -> str:
+    """The name of an image of a task, for messages and results.
+
+    Example:
+        >>> image_name({"id": 7}, None), image_name({"id": 7}, 2)
+        ('task 7', 'task 7 image 2')
+    """
+    return f"task {task.get('id')}" + ("" if index is None else f" image {index}")
 
 
 def class_names(config: LabelConfig) -> tuple[str, ...]:
@@ -102,10 +113,17 @@ def images_in(
             yield image.name, index, value, tags
 
 
+def _regions_on(annotation: Mapping[str, Any], image: str, index: int | None) -> list[Mapping[str, Any]]:
+    """The regions of an annotation on one image of the task."""
+    return [
+        region
+        for region in regions_of(annotation)
+        if region.get("to_name") == image and (index or 0) == (region.get("item_index") or 0)
+    ]
+
+
 def _instances(
-    result: Sequence[Mapping[str, Any]],
-    image: str,
-    index: int | None,
+    regions: Sequence[Mapping[str, Any]],
     size: tuple[int, int],
     tags: Mapping[str, LabelTag],
     names: tuple[str, ...],
@@ -113,9 +131,6 @@ def _instances(
     """The regions of one image as instances; and the ids of the regions that cannot be read, with the reason."""
     boxes, masks, labels, ids = [], [], [], []
     unreadable: list[tuple[str, str]] = []
-    regions = [
-        region for region in result if region.get("to_name") == image and (index or 0) == (region.get("item_index") or 0)
-    ]
     unmatched = []
     for region in regions:
         tag = tags.get(str(region.get("from_name")))

@@ -25,7 +25,18 @@ def read_export(path: Path, images: Path | None = None) -> LabeledDataset:
         DataError: the file is not such an export, or none of its images is in the folder.
         MaskbridgeError: its regions are on more than one image tag.
     """
-    tasks = read_json(path)
+    return parse_export(read_json(path), path, images)
+
+
+def parse_export(tasks: Any, path: Path, images: Path | None) -> LabeledDataset:
+    """`read_export` of a file whose JSON has been read.
+
+    Example:
+        >>> parse_export([{"id": 1, "data": {"image": "/a.jpg"}, "annotations": []}], Path("export.json"), None)
+        Traceback (most recent call last):
+        ...
+        maskbridge.adapter.datasets.labeled_dataset.DataError: the export has no region of a supported tag
+    """
     if not isinstance(tasks, list) or not all(isinstance(t, dict) and isinstance(t.get("data"), dict) for t in tasks):
         raise DataError(f"{path}: is not a JSON export of Label Studio (a list of tasks with data and annotations)")
     folder = images or path.parent
@@ -62,9 +73,9 @@ def _config_of(tasks: list[dict[str, Any]]) -> LabelConfig:
             controls.setdefault(key, {}).update(dict.fromkeys(map(str, labels if isinstance(labels, list) else ())))
             images.add(str(region.get("to_name")))
     if not images:
-        raise DataError("the export has no region of brush, bitmask, polygon or rectangle labels")
+        raise DataError("the export has no region of a supported tag")
     if len(images) > 1:
-        raise MaskbridgeError("the export labels several images of a task: train from the project itself (--label-studio)")
+        raise MaskbridgeError("the export labels several images of a task: name the project itself, as in label-studio:12")
     (image,) = images
     data = tasks[0]["data"]
     candidates = [name for name, value in data.items() if (isinstance(value, str) and "/" in value) or name == image]

@@ -60,6 +60,13 @@ def make_plan(label_config: str, class_names: tuple[str, ...], confidence: float
 
     Raises:
         LabelConfigError: the label config cannot be read.
+
+    Example:
+        >>> tag = '<PolygonLabels name="label" toName="image"><Label value="person"/></PolygonLabels>'
+        >>> config = f'<View><Image name="image" value="$image"/>{tag}</View>'
+        >>> (image,) = make_plan(config, ("__background__", "person"), 0.5).images
+        >>> [tag.kind for tag in image.tags]
+        ['PolygonLabels']
     """
     config = parse(label_config)
     names = class_choices(class_names)

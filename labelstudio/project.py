@@ -13,7 +13,7 @@ from typing import Any
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset
 from maskbridge.adapter.weights.catalog import weights_folder
-from maskbridge.labelstudio.annotations import chosen_annotation, images_in, labeled_dataset
+from maskbridge.labelstudio.annotations import chosen_annotation, image_name, images_in, labeled_dataset
 from maskbridge.labelstudio.client import LabelStudio
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.images.fetching import Fetcher, make_fetcher
@@ -36,12 +36,47 @@ def read_project(
     Raises:
         DataError: Label Studio does not answer or has no such project, or the images take more disk space than allowed.
     """
+    tasks, config, images = _fetch(number, settings, on_image, only_annotated=True)
+    return labeled_dataset(tasks, config, images.locate)
+
+
+def fetch_images(
+    number: int, settings: LabelStudioSettings, *, on_image: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[dict[Path, str], dict[str, str]]:
+    """Fetches the images of all tasks of a project into `image_folder`.
+
+    Args: as in `read_project`.
+
+    Returns:
+        The name of each fetched file, such as ``"task 7"``; and why an image cannot be fetched, by name.
+
+    Raises:
+        DataError: Label Studio does not answer or has no such project, or the images take more disk space than allowed.
+    """
+    tasks, config, images = _fetch(number, settings, on_image, only_annotated=False)
+    files: dict[Path, str] = {}
+    failures: dict[str, str] = {}
+    for task in tasks:
+        for _, index, value, _ in images_in(task, config):
+            name = image_name(task, index)
+            try:
+                files[images.locate(value, task)] = name
+            except TaskImageError as error:
+                failures[name] = str(error)
+    return files, failures
+
+
+def _fetch(
+    number: int, settings: LabelStudioSettings, on_image: Callable[[int, int], None], *, only_annotated: bool
+) -> tuple[list[dict[str, Any]], LabelConfig, _ImageFolder]:
+    """The tasks of a project, its label config, and the folder with their images."""
     label_studio = LabelStudio(settings.label_studio_url, settings.token())
     if settings.token() is None:
         raise DataError("Label Studio requires a token: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
     try:
         label_config = str(label_studio.client.projects.get(id=number).label_config)
-        listing = label_studio.client.tasks.list(project=number, fields="all", only_annotated=True, page_size=_PAGE)
+        filters = {"only_annotated": True} if only_annotated else {}
+        listing = label_studio.client.tasks.list(project=number, fields="all", page_size=_PAGE, **filters)
         with warnings.catch_warnings():  # the SDK declares annotations as a string, and pydantic warns about each
             warnings.simplefilter("ignore", UserWarning)
             tasks = [json.loads(task.json()) for task in listing]
@@ -52,14 +87,19 @@ def read_project(
             f"project {number} cannot be read from Label Studio at {settings.label_studio_url}: {reason}"
         ) from None
     images = _ImageFolder(make_fetcher(settings, label_studio), image_folder(settings.label_studio_url, number), settings)
-    annotated = [task for task in tasks if chosen_annotation(task) is not None]
+    chosen = [task for task in tasks if not only_annotated or chosen_annotation(task) is not None]
     config = parse(label_config)
-    images.fetch_all(annotated, config, on_image)
-    return labeled_dataset(annotated, config, images.locate)
+    images.fetch_all(chosen, config, on_image)
+    return chosen, config, images
 
 
 def image_folder(url: str, number: int) -> Path:
-    """The folder for the images of a project."""
+    """The folder for the images of a project.
+
+    Example:
+        >>> image_folder("http://localhost:8080", 12).name
+        'project-12'
+    """
     server = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:12]
     return weights_folder().parent / "label-studio" / server / f"project-{number}"
 

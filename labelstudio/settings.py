@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from maskbridge.adapter.errors import SettingsError
+from maskbridge.adapter.validation import problems_of
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -45,6 +46,10 @@ def label_studio_settings(**values: Any) -> LabelStudioSettings:
 
     Raises:
         SettingsError: a value is invalid; the message names the setting, and does not show the value of a secret.
+
+    Example:
+        >>> label_studio_settings(fetch_threads=4).fetch_threads
+        4
     """
     return read_settings(LabelStudioSettings, values)
 
@@ -58,7 +63,6 @@ def read_settings(settings_class: type[S], values: Mapping[str, Any]) -> S:
     try:
         return settings_class(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"]) or "settings"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{name} (MASKBRIDGE_{name.upper()} in the environment): {reason}") from None
+        problems = problems_of(error, settings_class).items()
+        texts = [f"{name} (MASKBRIDGE_{name.upper()} in the environment): {p}" if name else p for name, p in problems]
+        raise SettingsError("; ".join(texts), problems=dict(problems)) from None

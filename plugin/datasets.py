@@ -23,6 +23,12 @@ def open_dataset(name: str) -> fo.Dataset:
 
     Raises:
         SettingsError: no such dataset; the message names the most similar one.
+
+    Example:
+        >>> _ = fo.Dataset("an-example", overwrite=True)
+        >>> open_dataset("an-exampel")
+        Traceback (most recent call last):
+        maskbridge.adapter.errors.SettingsError: no FiftyOne dataset 'an-exampel': did you mean 'an-example'?
     """
     if name not in fo.list_datasets():
         raise SettingsError(f"no FiftyOne dataset {name!r}: {nearest(name, fo.list_datasets())}")

@@ -65,7 +65,12 @@ def of_field(
 
 
 def evaluation_key(predictions: str) -> str:
-    """The key under which FiftyOne stores the evaluation of a field."""
+    """The key under which FiftyOne stores the evaluation of a field.
+
+    Example:
+        >>> evaluation_key("instances")
+        'maskbridge_instances'
+    """
     return "maskbridge_" + re.sub(r"\W", "_", predictions)
 
 

@@ -16,6 +16,13 @@ def download(model_name: str, model_path: str) -> None:
 
     Raises:
         WeightsError: the weights cannot be downloaded.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     download("maskbridge/bundled", f"{folder}/{BUNDLED_FILE.name}")
+        ...     load("maskbridge/bundled", f"{folder}/{BUNDLED_FILE.name}").media_type
+        'image'
     """
     path = Path(model_path)
     if path.name == BUNDLED_FILE.name:

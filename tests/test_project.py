@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 import maskbridge.adapter
 import maskbridge.backend
-import maskbridge.cli
+import maskbridge.cli.main
 import maskbridge.labelstudio
 import maskbridge.plugin
 
@@ -25,7 +26,18 @@ MODULES = [module.name for room in ROOMS for module in pkgutil.walk_packages(roo
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name: str) -> None:
-    assert doctest.testmod(importlib.import_module(name)).failed == 0
+    module = importlib.import_module(name)
+    result = doctest.testmod(module)
+    assert result.failed == 0
+    public = [function for function in vars(module).values() if is_public_function(function, name)]
+    assert result.attempted or not public, f"{name} has public functions, and no example"
+
+
+def is_public_function(function: object, module: str) -> bool:
+    """Whether a function is a module's own and has no other example: those of commands are in README and docs."""
+    commands = [command.callback for command in maskbridge.cli.main.app.registered_commands] + [maskbridge.cli.main.run]
+    own = inspect.isfunction(function) and function.__module__ == module and not function.__name__.startswith("_")
+    return own and function not in commands
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,15 @@ def read_coco(
     Raises:
         DataError: the file is not COCO's format, it names no image (of that split), or images are missing.
     """
-    path = Path(path)
-    contents = _read_annotation_file(path)
+    return parse_coco(read_json(Path(path)), Path(path), None if images is None else Path(images), split=split)
+
+
+def parse_coco(contents: Any, path: Path, images: Path | None, *, split: str | None = None) -> LabeledDataset:
+    """`read_coco` of a file whose JSON has been read."""
+    if not isinstance(contents, dict) or not {"images", "annotations", "categories"} <= contents.keys():
+        raise DataError(f"{path}: is not COCO's format (images, annotations and categories)")
     default = path.parent / "images"
-    folder = Path(images) if images is not None else default if default.is_dir() else path.parent
+    folder = images if images is not None else default if default.is_dir() else path.parent
     try:
         categories = {int(c["id"]): str(c["name"]) for c in sorted(contents["categories"], key=lambda c: int(c["id"]))}
         records = [image for image in contents["images"] if split is None or image.get("split") == split]
@@ -71,7 +76,18 @@ def read_coco(
 
 
 def write_coco(path: Path, labeled: LabeledDataset) -> None:
-    """Writes labeled images as a COCO annotation file; images stay where they are and are named by ``file_name``."""
+    """Writes labeled images as a COCO annotation file; images stay where they are and are named by ``file_name``.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from maskbridge.adapter import Instances
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> cat = Instances((2, 3), [[0, 0, 3, 2]], [1], (BACKGROUND, "cat"), [None])
+        >>> with TemporaryDirectory() as folder:
+        ...     write_coco(Path(folder) / "labels.json", labeled_images([("a.jpg", cat)]))
+        ...     json.loads((Path(folder) / "labels.json").read_text())["categories"]
+        [{'id': 1, 'name': 'cat'}]
+    """
     names = labeled.class_names
     annotations: list[dict[str, Any]] = []
     images: list[dict[str, Any]] = []
@@ -87,13 +103,6 @@ def write_coco(path: Path, labeled: LabeledDataset) -> None:
     text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
     with atomic_write(path) as file:
         file.write_text(text, encoding="utf-8")
-
-
-def _read_annotation_file(path: Path) -> Mapping[str, Any]:
-    contents = read_json(path)
-    if not isinstance(contents, dict) or not {"images", "annotations", "categories"} <= contents.keys():
-        raise DataError(f"{path}: is not COCO's format (images, annotations and categories)")
-    return contents
 
 
 def _image_path(folder: Path, name: str) -> Path:

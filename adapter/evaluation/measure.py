@@ -82,7 +82,17 @@ def evaluate(
 def measure(
     images: LabeledDataset, predictions: Iterable[Instances], class_names: Sequence[str]
 ) -> Generator[int, None, Evaluation]:
-    """Like `evaluate`, for existing predictions: each image's instances with scores."""
+    """Like `evaluate`, for existing predictions: each image's instances with scores.
+
+    Example:
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> from maskbridge.adapter.long_jobs import run_to_end
+        >>> cat = Instances((20, 30), [[2, 3, 12, 13]], [1], ("__background__", "cat"), [None])
+        >>> perfect = Instances((20, 30), [[2, 3, 12, 13]], [1], ("__background__", "cat"), [None], scores=[0.9])
+        >>> evaluation = run_to_end(measure(labeled_images([("a.jpg", cat)]), [perfect], ["cat"]))
+        >>> round(evaluation.main.numbers["AP50"], 3)
+        1.0
+    """
     names = tuple(name for name in class_names if name != BACKGROUND)
     evaluator, predicted, masks = Evaluator(names), [], 0
     label_names = {name for image in images for name in image.instances.names}

@@ -51,7 +51,21 @@ def write_report(
 
 
 def draw_precision_recall(evaluation: Evaluation, path: Path) -> None:
-    """Draws precision against recall at IoU 0.50, the mean of all classes, and the classes with most objects."""
+    """Draws precision against recall at IoU 0.50, the mean of all classes, and the classes with most objects.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> from maskbridge.adapter import Instances
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> from maskbridge.adapter.evaluation.measure import measure
+        >>> from maskbridge.adapter.long_jobs import run_to_end
+        >>> cat = Instances((20, 30), [[2, 3, 12, 13]], [1], ("__background__", "cat"), [None], scores=[0.9])
+        >>> evaluation = run_to_end(measure(labeled_images([("a.jpg", cat)]), [cat], ["cat"]))
+        >>> with TemporaryDirectory() as folder:
+        ...     draw_precision_recall(evaluation, Path(folder) / "curves.png")
+        ...     (Path(folder) / "curves.png").is_file()
+        True
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(evaluation.scores), 4.4), dpi=110, layout="constrained")

@@ -110,6 +110,11 @@ def export(
         ExportError: the network cannot be exported, no object is detected to check with, or the results differ.
 
     Source: https://docs.pytorch.org/vision/stable/models.html, "ONNX export" of the detection models.
+
+    Example:
+        >>> export(MaskRCNN("bundled", device="cpu"), "model.onnx", input_size=(300, 320))
+        Traceback (most recent call last):
+        maskbridge.adapter.errors.SettingsError: the input's height and width are multiples of 32 from 64 on, not 300 x 320
     """
     path = Path(path)
     height, width = input_size or _default_size(model)
@@ -125,7 +130,7 @@ def export(
     with atomic_write(path) as temporary:
         _write(fixed, temporary, (batch_size, 3, height, width))
         _describe(temporary, model, (height, width), batch_size)
-        check = compare(model, fixed, temporary, [CHECK_IMAGE, *images], (height, width), batch_size)
+        check = compare(fixed, temporary, [CHECK_IMAGE, *images], input_size=(height, width), batch_size=batch_size)
         if not check.objects:
             raise ExportError("no object was detected in the images to check with: pass images with objects of its classes")
         if not check.passed:
@@ -137,12 +142,7 @@ def export(
 
 
 def compare(
-    model: MaskRCNN,
-    fixed: nn.Module,
-    path: Path,
-    images: Sequence[ImageInput],
-    input_size: tuple[int, int],
-    batch_size: int,
+    fixed: nn.Module, path: Path, images: Sequence[ImageInput], *, input_size: tuple[int, int], batch_size: int
 ) -> Check:
     """Runs the same padded inputs through PyTorch and ONNX Runtime; objects of a class are matched by IoU."""
     import onnxruntime

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from maskbridge.adapter.errors import ImageError, SettingsError, WeightsError
 from maskbridge.adapter.images import ImageInput, all_or_raise, as_float, as_list, read_each
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.pasting import paste
-from maskbridge.adapter.settings import Settings, checked_settings
+from maskbridge.adapter.settings import Settings, class_flags
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -94,7 +95,12 @@ class OnnxMaskRCNN:
         """
         threshold = self._score_threshold if confidence_threshold is None else confidence_threshold
         limit = self._max_detections if max_detections is None else max_detections
-        settings = checked_settings(self.class_names, threshold, mask_threshold, classes, limit)
+        settings = Settings(
+            confidence_threshold=threshold,
+            mask_threshold=mask_threshold,
+            classes=class_flags(self.class_names, classes),
+            max_detections=limit,
+        )
         if settings.confidence_threshold < self._score_threshold:
             raise SettingsError(
                 f"this file was exported with a confidence_threshold of {self._score_threshold}, not {threshold}"
@@ -148,33 +154,43 @@ class OnnxMaskRCNN:
         outputs: list[Any] = self._session.run(None, {"images": batch})
         results = []
         for index, image in enumerate(images):
-            boxes, labels, scores, masks = outputs[4 * index : 4 * index + 4]
-            results.append(self._instances(image, scales[index], boxes, labels, scores, masks[:, 0], settings))
+            detected = _Detected(*outputs[4 * index : 4 * index + 4])
+            results.append(self._instances((image.shape[-2], image.shape[-1]), scales[index], detected, settings))
         return results
 
     def _instances(
-        self,
-        image: torch.Tensor,
-        scale: tuple[float, float],
-        boxes: np.ndarray,
-        labels: np.ndarray,
-        scores: np.ndarray,
-        masks: np.ndarray,
-        settings: Settings,
+        self, size: tuple[int, int], scale: tuple[float, float], detected: _Detected, settings: Settings
     ) -> Instances:
-        allowed = np.array(settings.classes)
-        kept = np.flatnonzero((scores > settings.confidence_threshold) & allowed[labels])[: settings.max_detections]
-        size = (image.shape[-2], image.shape[-1])
-        in_image = boxes[kept] / np.array([scale[1], scale[0], scale[1], scale[0]], dtype=np.float32)
+        allowed = (detected.scores > settings.confidence_threshold) & np.array(settings.classes)[detected.labels]
+        kept = np.flatnonzero(allowed)[: settings.max_detections]
+        in_image = detected.boxes[kept] / np.array([scale[1], scale[0], scale[1], scale[0]], dtype=np.float32)
         in_image = in_image.clip(0, [size[1], size[0], size[1], size[0]]).astype(np.float32)
+        masks = torch.from_numpy(detected.masks[kept, 0])
         return Instances(
             size=size,
             boxes=in_image,
-            labels=labels[kept],
+            labels=detected.labels[kept],
             class_names=self.class_names,
-            masks=tuple(paste(torch.from_numpy(masks[kept]), torch.from_numpy(in_image), size, settings.mask_threshold)),
-            scores=scores[kept],
+            masks=tuple(paste(masks, torch.from_numpy(in_image), size, settings.mask_threshold)),
+            scores=detected.scores[kept],
         )
+
+
+@dataclass(frozen=True)
+class _Detected:
+    """The outputs of the ONNX network for one image.
+
+    Attributes:
+        boxes: float32 [N, 4], xyxy, in pixels of the network's input.
+        labels: int64 [N].
+        scores: float32 [N].
+        masks: float32 [N, 1, 28, 28].
+    """
+
+    boxes: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    masks: np.ndarray
 
 
 def fit(image: torch.Tensor, input_size: tuple[int, int]) -> tuple[torch.Tensor, tuple[float, float]]:
@@ -182,6 +198,11 @@ def fit(image: torch.Tensor, input_size: tuple[int, int]) -> tuple[torch.Tensor,
 
     Returns:
         float32 [3, h', w'] in 0..1, not padded, and the factors (vertical, horizontal) from image to input.
+
+    Example:
+        >>> fitted, scale = fit(torch.zeros(3, 100, 200, dtype=torch.uint8), (320, 320))
+        >>> tuple(fitted.shape), scale
+        ((3, 160, 320), (1.6, 1.6))
     """
     height, width = image.shape[-2:]
     factor = min(input_size[0] / height, input_size[1] / width)

@@ -21,6 +21,16 @@ def with_masks(images: LabeledDataset, model: MaskRCNN) -> Generator[int, None, 
 
     Raises:
         ImageError: an image cannot be read, or is not of the size that its labels are for.
+
+    Example:
+        >>> from maskbridge.adapter import Instances
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> from maskbridge.adapter.long_jobs import run_to_end
+        >>> box = Instances((60, 80), [[10, 10, 50, 50]], [1], ("__background__", "person"), [None])
+        >>> import numpy as np
+        >>> boxes = labeled_images([(np.zeros((60, 80, 3), dtype=np.uint8), box)])
+        >>> run_to_end(with_masks(boxes, MaskRCNN("bundled"))).objects
+        1
     """
     results = []
     for done, image in enumerate(images, start=1):

@@ -9,7 +9,16 @@ from maskbridge.adapter.training.module import LOSSES
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Plots losses and, with validation images, scores by epoch, as a PNG."""
+    """Plots losses and, with validation images, scores by epoch, as a PNG.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> epochs = [{"epoch": epoch, "loss": 5 / epoch, **dict.fromkeys(LOSSES, 1 / epoch)} for epoch in (1, 2)]
+        >>> with TemporaryDirectory() as folder:
+        ...     draw_curves(epochs, Path(folder) / "curves.png")
+        ...     (Path(folder) / "curves.png").is_file()
+        True
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

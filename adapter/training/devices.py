@@ -17,7 +17,12 @@ def rank_of_process() -> int:
 
 
 def is_child_rank() -> bool:
-    """Whether this process was started by a training run on several devices."""
+    """Whether this process was started by a training run on several devices.
+
+    Example:
+        >>> is_child_rank()
+        False
+    """
     return rank_of_process() > 0
 
 

@@ -90,9 +90,15 @@ class EpochSaver(Callback):
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._steps += 1
         scores = {name: self.history[-1][name] for name in _SCORES if self.history and name in self.history[-1]}
-        self.on_step(
-            Step(trainer.global_step, pl_module.steps, trainer.current_epoch + 1, trainer.max_epochs or 0, losses, scores)
+        step = Step(
+            done=trainer.global_step,
+            total=pl_module.steps,
+            epoch=trainer.current_epoch + 1,
+            epochs=trainer.max_epochs or 0,
+            losses=losses,
+            scores=scores,
         )
+        self.on_step(step)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         row: Row = {"epoch": trainer.current_epoch + 1}

@@ -8,11 +8,9 @@ import json
 import logging
 import os
 import pickle
-import queue
-import threading
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingImages, collate
 from maskbridge.adapter.training.devices import check_device, is_child_rank, rank_of_process
-from maskbridge.adapter.training.epoch_saver import BEST, CHECKPOINT, LAST, EpochSaver, Row, Step, StoppedError
+from maskbridge.adapter.training.epoch_saver import BEST, CHECKPOINT, LAST, EpochSaver, Row, Step
 from maskbridge.adapter.training.module import TrainingError, TrainingModule
 from maskbridge.adapter.training.settings import TrainingSettings
 
@@ -91,6 +89,12 @@ def train(
         SettingsError: a setting is invalid.
         TrainingError: the loss is not finite, the folder holds another training run, or one is running in it.
         ImageError: an image cannot be read.
+
+    Example:
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> train(MaskRCNN("bundled"), labeled_images([]), "runs/first", class_names=["person"])
+        Traceback (most recent call last):
+        maskbridge.adapter.datasets.labeled_dataset.DataError: no label can be used in 0 images: they have none
     """
     settings = settings or TrainingSettings()
     check_device(model.device, settings)
@@ -107,7 +111,7 @@ def train(
         checkpoint = _checkpoint(folder / CHECKPOINT, saver)
         resumed = len(saver.history)
         if resumed < settings.epochs:
-            _fit(start, labeled, validation_images, settings, saver, checkpoint, progress)
+            _fit(start, labeled, validation_images, settings, saver, checkpoint=checkpoint, progress=progress)
         return TrainingReport(
             best=folder / BEST,
             last=folder / LAST,
@@ -119,54 +123,13 @@ def train(
         )
 
 
-def train_steps(*args: Any, **options: Any) -> Generator[Step, None, TrainingReport]:
-    """`train` as an iterator over its steps that ends in the report; closing it stops the run.
-
-    The run has a thread of its own that never waits: steps that were not consumed in time are skipped.
-    """
-    steps: queue.Queue[Step | None] = queue.Queue()
-    closed = threading.Event()
-    result: list[TrainingReport] = []
-    failure: list[BaseException] = []
-
-    def on_step(step: Step) -> None:
-        if closed.is_set():
-            raise StoppedError("the training run was stopped; started again it resumes after its last complete epoch")
-        steps.put(step)
-
-    def run() -> None:
-        try:
-            result.append(train(*args, **options, progress=False, on_step=on_step))
-        except BaseException as error:
-            failure.append(error)
-        finally:
-            steps.put(None)
-
-    thread = threading.Thread(target=run, name="training", daemon=True)
-    thread.start()
-    try:
-        while (step := steps.get()) is not None:
-            while not steps.empty():
-                newer = steps.get()
-                if newer is None:
-                    steps.put(None)
-                    break
-                step = newer
-            yield step
-    finally:
-        closed.set()
-        thread.join()
-    if failure:
-        raise failure[0]
-    return result[0]
-
-
 def _fit(
     start: MaskRCNN,
     images: LabeledDataset,
     validation: LabeledDataset | None,
     settings: TrainingSettings,
     saver: EpochSaver,
+    *,
     checkpoint: Path | None,
     progress: bool,
 ) -> None:

@@ -1,17 +1,29 @@
-"""The settings of a training run, checked."""
+"""The settings of a training run: the one declaration of their defaults and bounds, for all rooms. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Annotated, Any
 
-from maskbridge.adapter.errors import SettingsError
+from pydantic import Field, field_validator
+
 from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.validation import Fraction, Validated
+
+Epochs = Annotated[int, Field(ge=1, le=100_000, description="Passes over all images.")]
+BatchSize = Annotated[int, Field(ge=1, le=1024, description="Images in a step on each device.")]
+LearningRate = Annotated[
+    float, Field(gt=0, le=1, description="Learning rate of AdamW after the warm-up; it falls to 0 along a cosine.")
+]
+ValidationFraction = Annotated[
+    float, Field(ge=0, le=0.9, description="Fraction of the images used for validation, chosen by their names.")
+]
+
+VALIDATION_FRACTION: ValidationFraction = 0.1
+"""The default fraction of the images used for validation."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(Validated):
     """The settings of a training run.
 
     Attributes:
@@ -31,60 +43,51 @@ class TrainingSettings:
         seed: of everything random: new heads, order, flips, sampling.
 
     Raises:
-        SettingsError: a value is out of range.
+        SettingsError: a name is unknown or a value is out of range.
 
     Example:
         >>> TrainingSettings(epochs=20).learning_rate
         0.0001
     """
 
-    epochs: int = 10
-    batch_size: int = 2
-    learning_rate: float = 1e-4
-    warmup_steps: int | None = None
-    weight_decay: float = 0.01
-    clip: float = 10.0
-    flip: float = 0.5
-    scale_jitter: tuple[float, float] | None = (0.75, 1.25)
-    trainable_backbone_layers: int = 3
+    epochs: Epochs = 10
+    batch_size: BatchSize = 2
+    learning_rate: LearningRate = 1e-4
+    warmup_steps: Annotated[
+        int | None,
+        Field(ge=0, le=10_000_000, description="Steps of the warm-up; by default a tenth of all, at most 1,000."),
+    ] = None
+    weight_decay: Fraction = 0.01
+    clip: Annotated[float, Field(gt=0, le=1e6)] = 10.0
+    flip: Fraction = 0.5
+    scale_jitter: Annotated[
+        tuple[float, float] | None,
+        Field(
+            strict=False,
+            description="Minimum and maximum scale of an image.",
+            json_schema_extra={"allowed": "two factors from 0.1 to 4, the smaller first"},
+        ),
+    ] = (0.75, 1.25)
+    trainable_backbone_layers: Annotated[
+        int, Field(ge=0, le=5, description="Blocks of the backbone to train, from the last.")
+    ] = 3
     precision: Precision = "float32"
-    devices: int = 1
-    workers: int = 0
-    seed: int = 0
+    devices: Annotated[int, Field(ge=1, le=1024, description="Number of GPUs.")] = 1
+    workers: Annotated[int, Field(ge=0, le=256, description="Processes that read images.")] = 0
+    seed: Annotated[int, Field(ge=0, le=2**31, description="Random seed.")] = 0
 
-    def __post_init__(self) -> None:
-        for name, (minimum, maximum) in _INTEGERS.items():
-            value = getattr(self, name)
-            valid = isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
-            if not valid and not (value is None and name == "warmup_steps"):
-                raise SettingsError(f"{name} is a whole number from {minimum} to {maximum:,}, not {value!r}")
-        for name, (low, high) in _FLOATS.items():
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-                raise SettingsError(f"{name} is a number from {low:g} to {high:g}, not {value!r}")
-        if self.precision not in get_args(Precision):
-            raise SettingsError(f"precision is one of {', '.join(get_args(Precision))}, not {self.precision!r}")
-        jitter = self.scale_jitter
-        if jitter is not None and not (len(jitter) == 2 and 0.1 <= jitter[0] <= jitter[1] <= 4):
-            raise SettingsError(f"scale_jitter is two factors from 0.1 to 4, the smaller first, not {jitter!r}")
+    @field_validator("scale_jitter")
+    @classmethod
+    def _two_factors(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0.1 <= value[0] <= value[1] <= 4:
+            raise ValueError(f"two factors from 0.1 to 4, the smaller first, not {value!r}")
+        return value
 
     def result_settings(self) -> Mapping[str, Any]:
-        """The settings that the result depends on, ready for JSON."""
-        return {name: value for name, value in asdict(self).items() if name != "workers"}
+        """The settings that the result depends on, ready for JSON.
 
-
-_INTEGERS: Mapping[str, tuple[int, int]] = {
-    "epochs": (1, 100_000),
-    "batch_size": (1, 1024),
-    "warmup_steps": (0, 10_000_000),
-    "trainable_backbone_layers": (0, 5),
-    "devices": (1, 1024),
-    "workers": (0, 256),
-    "seed": (0, 2**31),
-}
-_FLOATS: Mapping[str, tuple[float, float]] = {
-    "learning_rate": (1e-9, 10),
-    "weight_decay": (0, 1),
-    "clip": (1e-6, 1e6),
-    "flip": (0, 1),
-}
+        Example:
+            >>> "workers" in TrainingSettings().result_settings()
+            False
+        """
+        return self.model_dump(exclude={"workers"})

@@ -97,6 +97,11 @@ def fingerprint(weights: Weights) -> str:
 
 
 def read_pth(path: Path) -> dict[str, torch.Tensor]:
+    """Reads a state dict that torch saved, without unpickling anything but tensors and plain containers.
+
+    Raises:
+        WeightsError: the file cannot be read, holds other objects, or is not a state dict.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -116,6 +121,11 @@ def read_pth(path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_safetensors(path: Path, name: str, builder: str | None) -> Weights:
+    """Reads a ``.safetensors`` file, ours or a state dict alone (then for ``builder``).
+
+    Raises:
+        WeightsError: the file cannot be read or is of a newer format.
+    """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -124,13 +134,24 @@ def read_safetensors(path: Path, name: str, builder: str | None) -> Weights:
             raise WeightsError(f"{path}: written by a newer maskbridge (format {metadata['maskbridge']})")
         if "maskbridge" not in metadata:
             return Weights(name, builder or DEFAULT_BUILDER, default_names(class_count(state, path)), state)
-        class_names, arguments = json.loads(metadata["class_names"]), json.loads(metadata["arguments"])
-        return Weights(name, metadata["builder"], tuple(class_names), state, arguments, json.loads(metadata["norm_eps"]))
+        return Weights(
+            name,
+            metadata["builder"],
+            tuple(json.loads(metadata["class_names"])),
+            state=state,
+            arguments=json.loads(metadata["arguments"]),
+            norm_eps=json.loads(metadata["norm_eps"]),
+        )
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as a weights file ({error})") from error
 
 
 def class_count(state: Mapping[str, torch.Tensor], path: Path) -> int:
+    """The number of classes with the background, from the shape of the box predictor.
+
+    Raises:
+        WeightsError: the state dict is not that of torchvision's Mask R-CNN.
+    """
     key = "roi_heads.box_predictor.cls_score.weight"
     if key not in state or state[key].ndim != 2:
         raise WeightsError(f"{path}: has no {key}, so it is not torchvision's Mask R-CNN")
@@ -138,4 +159,10 @@ def class_count(state: Mapping[str, torch.Tensor], path: Path) -> int:
 
 
 def default_names(count: int) -> tuple[str, ...]:
+    """The class names of weights that do not have any, for a number of classes with the background.
+
+    Example:
+        >>> default_names(3)
+        ('__background__', 'class_1', 'class_2')
+    """
     return (BACKGROUND, *(f"class_{label}" for label in range(1, count)))

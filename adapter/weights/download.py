@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.errors import WeightsError
@@ -18,14 +19,22 @@ _CHUNK = 1 << 20
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
-        if urllib.parse.urlsplit(newurl).scheme != "https":
-            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+    def redirect_request(self, *response: Any) -> Any:
+        *_, url = response
+        if urllib.parse.urlsplit(url).scheme != "https":
+            raise urllib.error.URLError(f"redirected to {url}, which is not https")
+        return super().redirect_request(*response)
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file, in hex."""
+    """The sha256 of a file, in hex.
+
+    Example:
+        >>> from tempfile import NamedTemporaryFile
+        >>> with NamedTemporaryFile() as file:
+        ...     sha256(Path(file.name))[:8]
+        'e3b0c442'
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -57,7 +66,7 @@ def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, l
             opener.open(url, timeout=min(TIMEOUT, limit or TIMEOUT)) as response,
         ):
             size = int(response.headers.get("Content-Length") or 0)
-            digest = _copy(response, file, size, to.name, progress, deadline)
+            digest = _copy(response, file, size, name=to.name, progress=progress, deadline=deadline)
             if not digest.startswith(sha256_prefix.lower()):
                 raise WeightsError(f"{url}: the sha256 is {digest}, not {sha256_prefix}: nothing was saved")
     except (OSError, ValueError) as error:
@@ -66,7 +75,7 @@ def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, l
     return to
 
 
-def _copy(response, file, size: int, name: str, progress: bool, deadline: float) -> str:  # type: ignore[no-untyped-def]
+def _copy(response: Any, file: Any, size: int, *, name: str, progress: bool, deadline: float) -> str:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 

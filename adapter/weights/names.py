@@ -49,6 +49,12 @@ def resolve(
     Raises:
         WeightsError: they are unknown, missing or corrupt, or do not fit the other arguments.
         SettingsError: the builder or the class names are invalid.
+
+    Example:
+        >>> resolve("bundled").class_names
+        ('__background__', 'person')
+        >>> resolve(None, class_names=["cat", "dog"]).class_names
+        ('__background__', 'cat', 'dog')
     """
     if builder is not None:
         builder_of(builder)

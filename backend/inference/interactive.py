@@ -153,6 +153,13 @@ def object_under(instances: Instances, points: Sequence[tuple[float, float, bool
 
     Returns:
         The index, or None if there is no such instance.
+
+    Example:
+        >>> from maskbridge.adapter.masks import MaskCrop
+        >>> mask = MaskCrop(2, 2, np.ones((4, 4), dtype=bool))
+        >>> cat = Instances((9, 9), [[2, 2, 6, 6]], [1], ("__background__", "cat"), [mask], scores=[0.9])
+        >>> object_under(cat, [(3, 3, True)]), object_under(cat, [(8, 8, True)])
+        (0, None)
     """
     for index in np.argsort(-(instances.scores if instances.scores is not None else np.zeros(len(instances)))):
         crop = instances.masks[index]

@@ -38,10 +38,10 @@ class _Job:
 
     key: tuple[Any, ...]
     value: object
-    task_id: int | None
     plan: ImagePlan
-    item_index: int | None
     serving: ServingModel
+    task_id: int | None
+    item_index: int | None
     future: Future[ImageRegions] = field(default_factory=Future)
     image: torch.Tensor | None = None
     pixels: int = 0
@@ -164,7 +164,9 @@ class Predictor:
                 cached = self._cache.get(key)
                 job = self._pending.get(key)
                 if cached is None and job is None:
-                    job = self._pending[key] = _Job(key, value, task_id, image, item_index, request.serving)
+                    job = self._pending[key] = _Job(
+                        key, value, image, request.serving, task_id=task_id, item_index=item_index
+                    )
                     new.append(job)
             future: Future[ImageRegions] = Future() if job is None else job.future
             if job is None and cached is not None:

@@ -41,6 +41,10 @@ def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
     Raises:
         WeightsError: the weights cannot be loaded.
         SettingsError: a setting is invalid.
+
+    Example:
+        >>> load(ServerSettings(weights="bundled", device="cpu")).version
+        'maskrcnn_mobilenet_v2_fpn-bundled-8abe57d886f2'
     """
     weights, builder = (settings.weights, settings.builder) if file is None else (str(file), None)
     model = MaskRCNN(weights, builder=builder, device=settings.device, precision=settings.precision, progress=False)

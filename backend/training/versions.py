@@ -40,7 +40,13 @@ def trained() -> list[Version]:
 
 
 def version_of(path: Path) -> Version | None:
-    """The version in the metadata of a weights file; None if it was not trained on a project."""
+    """The version in the metadata of a weights file; None if it was not trained on a project.
+
+    Example:
+        >>> from maskbridge.adapter.weights.catalog import BUNDLED_FILE
+        >>> version_of(BUNDLED_FILE) is None
+        True
+    """
     metadata = read_metadata(path)
     try:
         return Version(metadata["model_version"], int(metadata["project"]), path, float(metadata["mask_mAP"]))

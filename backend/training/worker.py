@@ -103,6 +103,13 @@ def with_model_names(images: LabeledDataset, classes: list[str]) -> LabeledDatas
     """Renames labels to the model's class names where they differ only in case, such as "Person" to "person".
 
     Training then starts from the weights that the model has for these classes.
+
+    Example:
+        >>> from maskbridge.adapter import Instances
+        >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
+        >>> person = Instances((2, 3), [[0, 0, 3, 2]], [1], ("__background__", "Person"), [None])
+        >>> with_model_names(labeled_images([("a.jpg", person)]), ["__background__", "person"]).class_names
+        ('__background__', 'person')
     """
     folded = {name.casefold(): name for name in classes}
     renamed = [folded.get(name.casefold(), name) for name in images.class_names]

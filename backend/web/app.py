@@ -19,7 +19,7 @@ from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.web.loading import failure, loaded
 from maskbridge.backend.web.logging_setup import summary
 from maskbridge.backend.web.metrics import Metrics
-from maskbridge.backend.web.payloads import PayloadError, PredictPayload, read_predict, read_setup, read_webhook
+from maskbridge.backend.web.payloads import PayloadError, PredictPayload, SetupPayload, WebhookPayload, read
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.label_config import LabelConfigError, parse
 
@@ -34,7 +34,13 @@ _ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/train", "/webhook", "
 
 
 def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service]) -> Flask:
-    """The Flask app. It answers immediately, with predictions once ``loading`` is done."""
+    """The Flask app. It answers immediately, with predictions once ``loading`` is done.
+
+    Example:
+        >>> app = make_app(ServerSettings(), Metrics(), Future())
+        >>> app.test_client().get("/health").json["status"]
+        'UP'
+    """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_megabytes * 1_000_000
     free = threading.BoundedSemaphore(settings.requests_at_once)
@@ -69,7 +75,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
 
     @app.post("/setup")
     def setup() -> tuple[Response, int]:
-        payload = read_setup(_body())
+        payload = read(SetupPayload, _body())
         service = loaded(loading, _SETUP_WAIT)
         if service is None:
             return _not_ready(loading)
@@ -86,7 +92,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
 
     @app.post("/predict")
     def predict() -> Response:
-        payload = read_predict(_body())
+        payload = read(PredictPayload, _body())
         tasks, deadline = payload.tasks, time.monotonic() + settings.deadline
         if payload.context is not None and tasks:
             service = loaded(loading, settings.deadline)
@@ -108,7 +114,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
-        payload = read_webhook(_body())
+        payload = read(WebhookPayload, _body())
         if payload.action == "START_TRAINING":
             return start_training(payload.project)
         service = loaded(loading)
@@ -119,7 +125,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
 
     @app.post("/train")
     def train() -> tuple[Response, int]:
-        return start_training(read_webhook(_body()).project)  # Label Studio calls it if it has no webhook
+        return start_training(read(WebhookPayload, _body()).project)  # Label Studio calls it if it has no webhook
 
     def start_training(project: int | None) -> tuple[Response, int]:
         service = loaded(loading, _SETUP_WAIT)

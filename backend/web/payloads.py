@@ -1,103 +1,18 @@
-"""The bodies of Label Studio's requests, checked, with project numbers as int."""
+"""The bodies of Label Studio's requests, validated, with project numbers as int."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+
+P = TypeVar("P", bound=BaseModel)
 
 
 class PayloadError(Exception):
     """A request's body does not follow Label Studio's protocol."""
-
-
-@dataclass(frozen=True)
-class SetupPayload:
-    """The body of ``/setup``.
-
-    Attributes:
-        project: the project's number, or None.
-        label_config: the project's label config, or None.
-        model_version: the version that the extra parameters request; None for the best one.
-    """
-
-    project: int | None
-    label_config: str | None
-    model_version: str | None
-
-
-@dataclass(frozen=True)
-class PredictPayload:
-    """The body of ``/predict``.
-
-    Attributes:
-        project: the project's number, or None.
-        tasks: Label Studio's tasks.
-        label_config: the project's label config.
-        context: what an annotator drew with a smart tool, or None.
-    """
-
-    project: int | None
-    tasks: list[Mapping[str, Any]]
-    label_config: str
-    context: Mapping[str, Any] | None
-
-
-@dataclass(frozen=True)
-class WebhookPayload:
-    """The body of ``/webhook`` and ``/train``: the action and the project's number, or None."""
-
-    action: str | None
-    project: int | None
-
-
-def read_setup(body: object) -> SetupPayload:
-    """Reads the body of ``/setup``.
-
-    Raises:
-        PayloadError: the body is malformed.
-    """
-    body = _object(body)
-    label_config = body.get("schema")
-    return SetupPayload(
-        project=project_number(body.get("project")),
-        label_config=label_config if isinstance(label_config, str) else None,
-        model_version=_requested_version(body.get("extra_params")),
-    )
-
-
-def read_predict(body: object) -> PredictPayload:
-    """Reads the body of ``/predict``.
-
-    Raises:
-        PayloadError: the body is malformed.
-    """
-    body = _object(body)
-    tasks, label_config, params = body.get("tasks"), body.get("label_config"), body.get("params")
-    if not isinstance(tasks, list):
-        raise PayloadError("tasks is missing: a list of Label Studio's tasks")
-    if not isinstance(label_config, str):
-        raise PayloadError("label_config is missing: the project's label config as a string")
-    context = params.get("context") if isinstance(params, Mapping) else None
-    drawn = isinstance(context, Mapping) and bool(context.get("result"))
-    return PredictPayload(
-        project=project_number(body.get("project")),
-        tasks=[task if isinstance(task, Mapping) else {} for task in tasks],
-        label_config=label_config,
-        context=context if drawn else None,
-    )
-
-
-def read_webhook(body: object) -> WebhookPayload:
-    """Reads the body of ``/webhook`` or ``/train``.
-
-    Raises:
-        PayloadError: the body is malformed.
-    """
-    body = _object(body)
-    action = body.get("action")
-    return WebhookPayload(action if isinstance(action, str) else None, project_number(body.get("project")))
 
 
 def project_number(project: object) -> int | None:
@@ -112,12 +27,6 @@ def project_number(project: object) -> int | None:
     return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else None
 
 
-def _object(body: object) -> Mapping[str, Any]:
-    if not isinstance(body, dict):
-        raise PayloadError("the request's body is not a JSON object")
-    return body
-
-
 def _requested_version(params: object) -> str | None:
     """The model version in ``{"model_version": "…"}``, which is JSON text or already decoded; None if missing."""
     if isinstance(params, str):
@@ -127,3 +36,83 @@ def _requested_version(params: object) -> str | None:
             raise PayloadError("the extra parameters are not JSON") from None
     version = params.get("model_version") if isinstance(params, Mapping) else None
     return version if isinstance(version, str) and version else None
+
+
+def _drawing(params: object) -> Mapping[str, Any] | None:
+    """The context of an annotator's smart tool; None if nothing was drawn."""
+    context = params.get("context") if isinstance(params, Mapping) else None
+    return context if isinstance(context, Mapping) and context.get("result") else None
+
+
+def _objects(tasks: list[Any]) -> list[Mapping[str, Any]]:
+    return [task if isinstance(task, dict) else {} for task in tasks]
+
+
+Project = Annotated[int | None, BeforeValidator(project_number)]
+OptionalText = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
+
+
+class _Payload(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class SetupPayload(_Payload):
+    """The body of ``/setup``.
+
+    Attributes:
+        project: the project's number, or None.
+        label_config: the project's label config, or None.
+        model_version: the version that the extra parameters request; None for the best one.
+    """
+
+    project: Project = None
+    label_config: OptionalText = Field(None, alias="schema")
+    model_version: Annotated[str | None, BeforeValidator(_requested_version)] = Field(None, alias="extra_params")
+
+
+class PredictPayload(_Payload):
+    """The body of ``/predict``.
+
+    Attributes:
+        project: the project's number, or None.
+        tasks: Label Studio's tasks; what is not an object is an empty task.
+        label_config: the project's label config.
+        context: what an annotator drew with a smart tool, or None.
+    """
+
+    project: Project = None
+    tasks: Annotated[list[Any], Strict(), AfterValidator(_objects)]
+    label_config: str
+    context: Annotated[Any, BeforeValidator(_drawing)] = Field(None, alias="params")
+
+
+class WebhookPayload(_Payload):
+    """The body of ``/webhook`` and ``/train``: the action and the project's number, or None."""
+
+    action: OptionalText = None
+    project: Project = None
+
+
+def read(payload: type[P], body: object) -> P:
+    """Reads a request's body.
+
+    Raises:
+        PayloadError: the body is malformed.
+
+    Example:
+        >>> read(WebhookPayload, {"action": "ANNOTATION_CREATED", "project": {"id": 3}}).project
+        3
+    """
+    if not isinstance(body, dict):
+        raise PayloadError("the request's body is not a JSON object")
+    try:
+        return payload.model_validate(body)
+    except ValidationError as error:
+        name = str(error.errors(include_input=False, include_url=False)[0]["loc"][0])
+        raise PayloadError(f"{name} is missing: {_MISSING[name]}") from None
+
+
+_MISSING = {
+    "tasks": "a list of Label Studio's tasks",
+    "label_config": "the project's label config as a string",
+}

@@ -31,7 +31,12 @@ class ServeError(MaskbridgeError):
 
 
 def secrets_of(settings: ServerSettings) -> list[str]:
-    """The values that must not appear in the log."""
+    """The values that must not appear in the log.
+
+    Example:
+        >>> secrets_of(ServerSettings(label_studio_token="abc"))
+        ['abc']
+    """
     password = settings.basic_auth_pass.get_secret_value() if settings.basic_auth_pass else None
     return [secret for secret in (settings.token(), password) if secret]
 

@@ -35,6 +35,11 @@ def decode(data: bytes) -> torch.Tensor:
 
     Raises:
         TaskImageError: the bytes are not an image.
+
+    Example:
+        >>> decode(b"no image")
+        Traceback (most recent call last):
+        maskbridge.labelstudio.errors.TaskImageError: not an image in a supported format
     """
     try:
         return images.read(data)

@@ -37,7 +37,14 @@ class Limits:
 
 
 def make_fetcher(settings: LabelStudioSettings, label_studio: LabelStudio, *, connections: int | None = None) -> Fetcher:
-    """A fetcher with the limits of the settings; by default with one connection for each fetch thread."""
+    """A fetcher with the limits of the settings; by default with one connection for each fetch thread.
+
+    Example:
+        >>> from maskbridge.labelstudio.settings import label_studio_settings
+        >>> settings = label_studio_settings()
+        >>> make_fetcher(settings, LabelStudio("http://localhost:8080", None)).fetch("data:,a", None)
+        b'a'
+    """
     return Fetcher(
         label_studio,
         AddressFilter(settings.hosts()),

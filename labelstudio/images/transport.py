@@ -17,7 +17,12 @@ _deadline: ContextVar[float] = ContextVar("maskbridge_fetch_deadline")
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Limits the time that this thread spends on connections of a `pool`, in seconds, however slowly bytes arrive."""
+    """Limits the time that this thread spends on connections of a `pool`, in seconds, however slowly bytes arrive.
+
+    Example:
+        >>> with time_limit(30):
+        ...     pass  # requests of a `pool` raise httpcore.TimeoutException after 30 seconds
+    """
     token = _deadline.set(time.monotonic() + seconds)
     try:
         yield

@@ -150,6 +150,10 @@ def size_of(region: Mapping[str, Any]) -> tuple[int, int]:
 
     Raises:
         AnnotationError: the height or width is missing, or is not an integer from 1 to 100,000.
+
+    Example:
+        >>> size_of({"original_width": 640, "original_height": 480})
+        (480, 640)
     """
     size = region.get("original_height"), region.get("original_width")
     if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side <= 100_000 for side in size):

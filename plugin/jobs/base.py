@@ -150,5 +150,14 @@ def execute(run: Run, work: Callable[[Tally], Iterator[None]]) -> Generator[Prog
 
 
 def is_deleted(dataset: fo.Dataset) -> bool:
-    """Whether the dataset was deleted, here or in another process."""
+    """Whether the dataset was deleted, here or in another process.
+
+    Example:
+        >>> dataset = fo.Dataset()
+        >>> is_deleted(dataset)
+        False
+        >>> dataset.delete()
+        >>> is_deleted(dataset)
+        True
+    """
     return dataset.deleted or dataset.name not in fo.list_datasets()

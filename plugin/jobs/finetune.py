@@ -6,15 +6,15 @@ import re
 import shutil
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import fiftyone as fo
 
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset, usable
 from maskbridge.adapter.mask_rcnn import MaskRCNN
-from maskbridge.adapter.training.run import train_steps
 from maskbridge.adapter.training.settings import TrainingSettings
+from maskbridge.adapter.training.steps import train_steps
 from maskbridge.adapter.weights.catalog import training_runs, weights_folder
 from maskbridge.plugin.datasets import labeled_dataset
 from maskbridge.plugin.jobs.base import Progress, Report, Run, Tally, execute
@@ -58,9 +58,9 @@ def finetune(
         validation=validation,
         class_names=names,
         settings=TrainingSettings(
-            epochs=int(request.epochs),
-            batch_size=int(request.batch_size),
-            learning_rate=float(request.learning_rate),
+            epochs=request.epochs,
+            batch_size=request.batch_size,
+            learning_rate=request.learning_rate,
             precision=request.precision,
         ),
         name=request.name or default_name(dataset, request.label_field),
@@ -68,7 +68,7 @@ def finetune(
     run = Run(
         dataset=dataset,
         operator="finetune",
-        request=replace(request, name=training.name, classes=tuple(names)),
+        request=request.replace(name=training.name, classes=tuple(names)),
         field=request.label_field,
         model=training.model,
         total=-(-len(images) // training.settings.batch_size) * training.settings.epochs,
@@ -77,7 +77,12 @@ def finetune(
 
 
 def default_name(dataset: fo.Dataset, label_field: str) -> str:
-    """A name for new weights: dataset, field and time."""
+    """A name for new weights: dataset, field and time.
+
+    Example:
+        >>> default_name(fo.Dataset("street scenes", overwrite=True), "ground_truth")[:26]
+        'street-scenes-ground_truth'
+    """
     return re.sub(r"[^\w-]+", "-", f"{dataset.name}-{label_field}-{time.strftime('%Y%m%d-%H%M%S')}").strip("-")
 
 

@@ -13,7 +13,13 @@ from maskbridge.plugin.requests.base import RunRequest
 
 
 def load(request: RunRequest) -> MaskRCNN:
-    """The model of a request; a file that has changed is read again."""
+    """The model of a request; a file that has changed is read again.
+
+    Example:
+        >>> request = RunRequest(label_field="instances", weights="bundled", device="cpu")
+        >>> load(request) is load(request)
+        True
+    """
     files = (path for path in (Path(request.weights).expanduser(), weights_folder() / request.weights) if path.is_file())
     stamp = next((path.stat().st_mtime_ns for path in files), 0)
     return _load(request.weights, request.device, request.precision, stamp)

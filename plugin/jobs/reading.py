@@ -39,7 +39,12 @@ def _as_list(batch: list[LoadedImage]) -> list[LoadedImage]:
 
 
 def image_batches(targets: list[Target], batch_size: int, num_workers: int) -> Iterator[list[LoadedImage]]:
-    """Loaded images in batches, in order; an invalid image is represented by its error."""
+    """Loaded images in batches, in order; an invalid image is represented by its error.
+
+    Example:
+        >>> list(image_batches([], 2, 0))
+        []
+    """
     return iter(DataLoader(_Images(targets), batch_size=batch_size, num_workers=num_workers, collate_fn=_as_list))
 
 

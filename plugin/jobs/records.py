@@ -67,7 +67,14 @@ def describe(dataset: fo.Dataset, key: str) -> dict[str, Any]:
 
 
 def keys(dataset: fo.Dataset, *, state: str | None = None) -> list[str]:
-    """The keys of the runs of this plugin, newest first; of those in a state, or of all."""
+    """The keys of the runs of this plugin, newest first; of those in a state, or of all.
+
+    Example:
+        >>> dataset = fo.Dataset()
+        >>> key = start(dataset, "segment_instances", {"label_field": "instances"})
+        >>> keys(dataset, state="running") == [key]
+        True
+    """
     dataset.reload()  # the run may be in another process
     of_state = {} if state is None else {"state": state}
     return sorted(dataset.list_runs(method=METHOD, **of_state), key=lambda key: -describe(dataset, key)["started"])

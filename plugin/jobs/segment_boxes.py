@@ -75,7 +75,16 @@ def _work(samples: Any, request: SegmentBoxesRequest, model: MaskRCNN, tally: Ta
 def fill(
     model: MaskRCNN, image: torch.Tensor, instances: Instances, request: SegmentBoxesRequest
 ) -> tuple[Instances, str | None]:
-    """Instances with their masks filled in, and a message about boxes that have no area in the image, or None."""
+    """Instances with their masks filled in, and a message about boxes that have no area in the image, or None.
+
+    Example:
+        >>> from maskbridge.plugin.jobs.model_cache import load
+        >>> request = SegmentBoxesRequest(label_field="boxes", weights="bundled", device="cpu")
+        >>> box = Instances((60, 80), [[10, 10, 50, 50]], [1], ("__background__", "person"), [None])
+        >>> filled, problem = fill(load(request), torch.zeros(3, 60, 80, dtype=torch.uint8), box, request)
+        >>> filled.masks[0] is None, problem
+        (False, None)
+    """
     height, width = instances.size
     x1, y1, x2, y2 = instances.boxes.T
     usable = (x1 < x2) & (y1 < y2) & (x1 < width) & (y1 < height) & (x2 > 0) & (y2 > 0)

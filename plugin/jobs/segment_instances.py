@@ -49,7 +49,15 @@ def segment_instances(
 
 
 def check_field(samples: fo.core.collections.SampleCollection, name: str, request: SegmentInstancesRequest) -> None:
-    """Raises `SettingsError` if the field holds another type, or has labels and ``existing`` is ``"stop"``."""
+    """Raises `SettingsError` if the field holds another type, or has labels and ``existing`` is ``"stop"``.
+
+    Example:
+        >>> dataset = fo.Dataset()
+        >>> dataset.add_sample_field("boxes", fo.EmbeddedDocumentField, embedded_doc_type=fo.Polylines)
+        >>> check_field(dataset, "boxes", SegmentInstancesRequest(label_field="boxes"))
+        Traceback (most recent call last):
+        maskbridge.adapter.errors.SettingsError: the field 'boxes' holds Polylines, not Detections: choose another field
+    """
     dataset, expected = samples._root_dataset, label_type(request)
     field = dataset.get_field(name)
     if field is None:

@@ -26,7 +26,12 @@ def to_labels(instances: Instances, request: SegmentInstancesRequest, name: str)
 
 
 def label_type(request: SegmentInstancesRequest) -> type[fo.Label]:
-    """The type of the field that a run writes."""
+    """The type of the field that a run writes.
+
+    Example:
+        >>> label_type(SegmentInstancesRequest(masks="polylines")).__name__
+        'Polylines'
+    """
     return fo.Polylines if request.masks == "polylines" else fo.Detections
 
 

@@ -58,7 +58,13 @@ class DescribeRun(foo.Operator):
 
 
 def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
-    """The view of the samples that failed in a run."""
+    """The view of the samples that failed in a run.
+
+    Example:
+        >>> dataset = fo.Dataset()
+        >>> len(failed_samples(dataset, {"failures": []}))
+        0
+    """
     return dataset.select([failure["sample_id"] for failure in run.get("failures", [])], ordered=True)
 
 

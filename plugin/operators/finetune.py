@@ -52,12 +52,15 @@ class Finetune(LongOperator):
         if name in fields:
             list_field = ctx.dataset.get_field(name).document_type._LABEL_LIST_FIELD
             form.choose_classes(inputs, [label for label in ctx.dataset.distinct(f"{name}.{list_field}.label") if label])
-        inputs.int("epochs", default=10, label="Epochs", description="Passes over all images")
-        inputs.int("batch_size", default=2, label="Batch size", description="Images in a step")
-        inputs.float("learning_rate", default=1e-4, label="Learning rate")
+        epochs, batch, rate, part = (
+            form.default(FinetuneRequest, name) for name in ("epochs", "batch_size", "learning_rate", "validation")
+        )
+        inputs.int("epochs", default=epochs, label="Epochs", description="Passes over all images")
+        inputs.int("batch_size", default=batch, label="Batch size", description="Images in a step")
+        inputs.float("learning_rate", default=rate, label="Learning rate")
         inputs.float(
             "validation",
-            default=0.1,
+            default=part,
             label="Validation",
             description="Fraction of the images used for validation, 0 to 0.9",
         )

@@ -10,6 +10,7 @@ import fiftyone as fo
 from fiftyone.operators import types
 
 from maskbridge.adapter.weights.catalog import class_names_of, entries, weights_folder
+from maskbridge.plugin.requests.base import RunRequest
 
 OTHER_FILE = "another file"
 ICON = "/assets/icon.svg"
@@ -55,7 +56,12 @@ def first_weights() -> str:
 
 
 def chosen_weights(params: Mapping[str, Any]) -> str | None:
-    """The weights that were chosen in the form: a name, or the path of a file."""
+    """The weights that were chosen in the form: a name, or the path of a file.
+
+    Example:
+        >>> chosen_weights({"weights": OTHER_FILE, "weights_file": "/models/cats.safetensors"})
+        '/models/cats.safetensors'
+    """
     name = params.get("weights")
     return params.get("weights_file") if name == OTHER_FILE else name
 
@@ -92,6 +98,11 @@ def autocomplete(values: list[str]) -> types.AutocompleteView:
     for value in values:
         view.add_choice(value, label=value)
     return view
+
+
+def default(request: type[RunRequest], name: str) -> Any:
+    """The default of a run's parameter."""
+    return request.model_fields[name].default
 
 
 def show_problems(inputs: types.Object, problems: Mapping[str, str]) -> None:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import Annotated
 
-from maskbridge.plugin.requests.base import RunRequest, fraction_problem, whole_number_problem
+from pydantic import AfterValidator
+
+from maskbridge.adapter.training.settings import (
+    VALIDATION_FRACTION,
+    BatchSize,
+    Epochs,
+    LearningRate,
+    TrainingSettings,
+    ValidationFraction,
+)
+from maskbridge.plugin.requests.base import RunRequest
+
+_DEFAULTS = TrainingSettings()
 
 
-@dataclass(frozen=True, kw_only=True)
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"[\w-][\w.-]*|", name):
+        raise ValueError(f"a name of letters, digits, dots, - and _, not {name!r}")
+    return name
+
+
 class FinetuneRequest(RunRequest):
     """A run of ``finetune``.
 
@@ -24,20 +41,9 @@ class FinetuneRequest(RunRequest):
         validation: the fraction of the images used for validation, 0 to 0.9; chosen by the images' names.
     """
 
-    name: str = ""
+    name: Annotated[str, AfterValidator(_file_name)] = ""
     classes: tuple[str, ...] | None = None
-    epochs: int = 10
-    batch_size: int = 2
-    learning_rate: float = 1e-4
-    validation: float = 0.1
-
-    def _checks(self) -> dict[str, str | None]:
-        valid_rate = isinstance(self.learning_rate, (int, float)) and 0 < self.learning_rate <= 1
-        return {
-            "label_field": None if self.label_field else "the field with the labels is needed",
-            "name": None if re.fullmatch(r"[\w-][\w.-]*|", self.name) else "letters, digits, dots, - and _",
-            "epochs": whole_number_problem(self.epochs, 1, 10_000),
-            "batch_size": whole_number_problem(self.batch_size, 1, 256),
-            "learning_rate": None if valid_rate else f"a number above 0, at most 1, not {self.learning_rate!r}",
-            "validation": fraction_problem(self.validation, maximum=0.9),
-        }
+    epochs: Epochs = _DEFAULTS.epochs
+    batch_size: BatchSize = _DEFAULTS.batch_size
+    learning_rate: LearningRate = _DEFAULTS.learning_rate
+    validation: ValidationFraction = VALIDATION_FRACTION

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from maskbridge.plugin.requests.base import RunRequest, field_name_problem, fraction_problem, whole_number_problem
+from pydantic import Field
+
+from maskbridge.adapter.validation import Fraction
+from maskbridge.plugin.requests.base import FieldName, RunRequest
 
 
-@dataclass(frozen=True, kw_only=True)
 class SegmentBoxesRequest(RunRequest):
     """A run of ``segment_boxes``.
 
@@ -19,19 +21,11 @@ class SegmentBoxesRequest(RunRequest):
         num_workers: processes that read images; 0 to read them in this one.
     """
 
-    new_field: str | None = None
+    new_field: FieldName | None = None
     only_missing: bool = True
-    mask_threshold: float = 0.5
-    num_workers: int = 0
+    mask_threshold: Fraction = 0.5
+    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
 
     @property
     def written_field(self) -> str:
         return self.new_field or self.label_field
-
-    def _checks(self) -> dict[str, str | None]:
-        return {
-            "label_field": None if self.label_field else "the field with the boxes is needed",
-            "new_field": field_name_problem(self.new_field) if self.new_field else None,
-            "mask_threshold": fraction_problem(self.mask_threshold),
-            "num_workers": whole_number_problem(self.num_workers, 0, 64),
-        }

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from maskbridge.plugin.requests.base import (
-    RunRequest,
-    choice_problem,
-    field_name_problem,
-    fraction_problem,
-    whole_number_problem,
-)
+from pydantic import Field, ValidationInfo, field_validator
 
-EXISTING = ("replace", "skip", "stop")
-MASKS = ("database", "folder", "polylines")
+from maskbridge.adapter.validation import Fraction
+from maskbridge.plugin.requests.base import FieldName, RunRequest
+
+Existing = Literal["replace", "skip", "stop"]
+Masks = Literal["database", "folder", "polylines"]
 
 
-@dataclass(frozen=True, kw_only=True)
 class SegmentInstancesRequest(RunRequest):
     """A run of ``segment_instances``.
 
@@ -35,27 +31,20 @@ class SegmentInstancesRequest(RunRequest):
         num_workers: processes that read images; 0 to read them in this one.
     """
 
-    label_field: str = "instances"
-    existing: str = "replace"
+    label_field: FieldName = "instances"
+    existing: Existing = "replace"
     classes: tuple[str, ...] | None = None
-    confidence: float = 0.5
-    mask_threshold: float = 0.5
-    max_detections: int = 100
-    masks: str = "database"
-    mask_folder: str | None = None
-    batch_size: int = 1
-    num_workers: int = 0
+    confidence: Fraction = 0.5
+    mask_threshold: Fraction = 0.5
+    max_detections: Annotated[int, Field(ge=1, le=1000)] = 100
+    masks: Masks = "database"
+    mask_folder: Annotated[str | None, Field(validate_default=True)] = None
+    batch_size: Annotated[int, Field(ge=1, le=256)] = 1
+    num_workers: Annotated[int, Field(ge=0, le=64)] = 0
 
-    def _checks(self) -> dict[str, str | None]:
-        absolute = self.mask_folder is not None and Path(self.mask_folder).is_absolute()
-        return {
-            "confidence": fraction_problem(self.confidence),
-            "mask_threshold": fraction_problem(self.mask_threshold),
-            "max_detections": whole_number_problem(self.max_detections, 1, 1000),
-            "batch_size": whole_number_problem(self.batch_size, 1, 256),
-            "num_workers": whole_number_problem(self.num_workers, 0, 64),
-            "existing": choice_problem(self.existing, EXISTING),
-            "masks": choice_problem(self.masks, MASKS),
-            "label_field": field_name_problem(self.label_field),
-            "mask_folder": None if absolute or self.masks != "folder" else f"an absolute path, not {self.mask_folder!r}",
-        }
+    @field_validator("mask_folder")
+    @classmethod
+    def _absolute(cls, folder: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("masks") == "folder" and not (folder and Path(folder).is_absolute()):
+            raise ValueError(f"an absolute path, not {folder!r}")
+        return folder

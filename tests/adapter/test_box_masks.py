@@ -72,7 +72,7 @@ def test_on_the_command_line(astronaut: np.ndarray, tmp_path: Path) -> None:
     weights = MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)).save(tmp_path / "small.safetensors")
 
     def train(*options: object) -> subprocess.CompletedProcess[str]:
-        command = ("train", "--device", "cpu", "--coco", tmp_path / "labels.json", "--epochs", 1)
+        command = ("train", "--device", "cpu", tmp_path / "labels.json", "--epochs", 1)
         return maskbridge(*command, "--validation-fraction", 0, "-o", tmp_path / "out", *options)
 
     refused = train("--weights", weights)

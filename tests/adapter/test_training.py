@@ -28,10 +28,11 @@ from maskbridge.adapter.instances import BACKGROUND
 from maskbridge.adapter.long_jobs import run_to_end
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingImages, augment
-from maskbridge.adapter.training.epoch_saver import CHECKPOINT
+from maskbridge.adapter.training.epoch_saver import CHECKPOINT, Step
 from maskbridge.adapter.training.module import LOSSES, TrainingError, TrainingModule
-from maskbridge.adapter.training.run import Step, train, train_steps
+from maskbridge.adapter.training.run import train
 from maskbridge.adapter.training.settings import TrainingSettings
+from maskbridge.adapter.training.steps import train_steps
 from seeded import seeded
 from shapes import CLASSES, SMALL, images_of, shapes
 

@@ -264,14 +264,32 @@ def test_a_project_and_its_export_are_measured(
         "MASKBRIDGE_ALLOWED_HOSTS": "127.0.0.0/8",
     }
     numbers = {}
-    for source in (["--label-studio", project], ["--label-studio-export", tmp_path / "export.json"]):
-        command = [PROGRAM, "evaluate", *source, "--weights", weights, "--device", "cpu", "-o", tmp_path / source[0]]
+    for place in (f"label-studio:{project}", tmp_path / "export.json"):
+        out = tmp_path / Path(place).stem
+        command = [PROGRAM, "evaluate", place, "--weights", weights, "--device", "cpu", "-o", out]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env={**os.environ, **values})
         assert done.returncode == 0, done.stderr
         assert label_studio.token not in done.stdout + done.stderr
-        numbers[source[0]] = json.loads((tmp_path / source[0] / "evaluation.json").read_text())["masks"]["numbers"]
-    assert numbers["--label-studio"] == numbers["--label-studio-export"]
-    assert numbers["--label-studio"]["AP50"] > 0.5
+        numbers[place] = json.loads((out / "evaluation.json").read_text())["masks"]["numbers"]
+    of_project, of_export = numbers.values()
+    assert of_project == of_export
+    assert of_project["AP50"] > 0.5
+    command = [
+        PROGRAM,
+        "predict",
+        f"label-studio:{project}",
+        "--weights",
+        weights,
+        "--device",
+        "cpu",
+        "-o",
+        tmp_path / "out",
+    ]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env={**os.environ, **values})
+    assert done.returncode == 0, done.stderr
+    names = {result["file_name"] for result in json.loads((tmp_path / "p" / "predictions.json").read_text())}
+    assert names
+    assert all(re.fullmatch(r"task \d+", name) for name in names)
 
 
 def test_a_training_that_fails_leaves_the_old_model(trained: dict[str, Any], label_studio: LabelStudioProcess) -> None:

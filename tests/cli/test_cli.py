@@ -16,8 +16,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskbridge.adapter import MaskRCNN
+from maskbridge.cli.image_files import image_files
 from maskbridge.cli.main import run
-from maskbridge.cli.prediction_run import find_images
+from maskbridge.cli.places import find_images
 from waiting import wait_for
 
 COMMAND = [sys.executable, "-c", "from maskbridge.cli.main import run; run()"]
@@ -140,7 +141,8 @@ def test_images_below_the_output_folder_are_not_predicted(tmp_path: Path) -> Non
     for name in ("a.png", "out/b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    assert [image.name for image in find_images([tmp_path, tmp_path / "a.png"], tmp_path / "out")] == ["a.png"]
+    places = [find_images(str(place), out=tmp_path / "out") for place in (tmp_path, tmp_path / "a.png")]
+    assert [image.name for image in image_files(places)] == ["a.png"]
 
 
 def test_demo(tmp_path: Path) -> None:

@@ -33,12 +33,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         image["split"] = "val" if index % 4 == 3 else "train"
     (folder / "labels.json").write_text(json.dumps(listing))
     MaskRCNN(replace(MaskRCNN("bundled").weights, arguments=SMALL)).save(folder / "small.safetensors")
+    (folder / "list.json").write_text("[3]")
     return folder
 
 
 def data(folder: Path) -> tuple[object, ...]:
     splits = ("--split", "train", "--validation-split", "val")
-    return ("--coco", folder / "labels.json", *splits, "--weights", folder / "small.safetensors", "--device", "cpu")
+    return (folder / "labels.json", *splits, "--weights", folder / "small.safetensors", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_train(trained: tuple[Path, str]) -> None:
 
 def test_evaluate(trained: tuple[Path, str], folder: Path, tmp_path: Path) -> None:
     weights = trained[0] / "best.safetensors"
-    done = maskbridge("evaluate", "--coco", folder / "labels.json", "--weights", weights, "--worst", 2, "-o", tmp_path)
+    done = maskbridge("evaluate", folder / "labels.json", "--weights", weights, "--worst", 2, "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     numbers = json.loads((tmp_path / "evaluation.json").read_text())["masks"]["numbers"]
     assert numbers["AP50"] > 0.5
@@ -96,24 +97,25 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "output"),
     [
-        (["train"], "name one source of labels"),
-        (["train", "--coco", "{folder}/labels.json", "--fiftyone", "a"], "name one source of labels"),
-        (["train", "--coco", "{folder}/nosuch.json"], "nosuch.json: cannot be read"),
-        (["train", "--coco", "{folder}/small.safetensors"], "is not JSON"),
-        (["train", "--coco", "{folder}/labels.json", "--images", "{folder}"], "12 of its 12 images are not in"),
-        (["train", "--coco", "{folder}/labels.json", "--split", "test"], "no image of the split 'test'"),
-        (["train", "--coco", "{folder}/labels.json", "--classes", "zebra"], "no label can be used"),
-        (["train", "--coco", "{folder}/labels.json", "--classes", ","], "the class list is empty"),
-        (["train", "--coco", "{folder}/labels.json", "--learning-rate", "50"], "learning_rate is a number from"),
+        (["train", "{folder}"], "a folder has no labels; name a .json file in it (labels.json, list.json)"),
+        (["train", "label-studio:twelve"], "named by its number, as in label-studio:12"),
+        (["train", "{folder}/nosuch.json"], "nosuch.json: cannot be read"),
+        (["train", "{folder}/small.safetensors"], "small.safetensors: labels are FILE.json"),
+        (["train", "{folder}/labels.json", "--images", "{folder}"], "12 of its 12 images are not in"),
+        (["train", "{folder}/labels.json", "--split", "test"], "no image of the split 'test'"),
+        (["train", "{folder}/labels.json", "--classes", "zebra"], "no label can be used"),
+        (["train", "{folder}/labels.json", "--classes", ","], "the class list is empty"),
+        (["train", "{folder}/labels.json", "--learning-rate", "0"], "learning_rate is a number above 0, at most 1"),
         (
-            ["train", "--coco", "{folder}/labels.json", "--device", "cpu", "--precision", "float16"],
+            ["train", "{folder}/labels.json", "--device", "cpu", "--precision", "float16"],
             "precision on cpu is float32 or bfloat16",
         ),
-        (["train", "--coco", "{folder}/labels.json", "--weights", "nosuch"], "unknown weights 'nosuch'"),
-        (["evaluate", "--coco", "{folder}/labels.json"], "nothing to measure"),
-        (["evaluate", "--coco", "{folder}/labels.json", "--predictions", "a"], "set --fiftyone too"),
-        (["evaluate", "--fiftyone", "nosuch-dataset"], "no FiftyOne dataset 'nosuch-dataset'"),
-        (["evaluate", "--label-studio-export", "{folder}/labels.json"], "is not a JSON export"),
+        (["train", "{folder}/labels.json", "--weights", "nosuch"], "unknown weights 'nosuch'"),
+        (["evaluate", "{folder}/labels.json"], "nothing to measure"),
+        (["evaluate", "{folder}/labels.json", "--predictions", "a"], "names a field of a FiftyOne dataset"),
+        (["evaluate", "fiftyone:nosuch-dataset"], "no FiftyOne dataset 'nosuch-dataset'"),
+        (["evaluate", "{folder}/list.json"], "is not a JSON export"),
+        (["evaluate", "{folder}/list.json", "--split", "train"], "Label Studio has no splits"),
         (["export", "--height", "320"], "--height and --width must be set together"),
     ],
 )
@@ -132,7 +134,7 @@ def test_a_broken_image_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "images" / "3.png").write_text("no image")
     for command in ("train", "evaluate"):
         done = maskbridge(
-            command, "--coco", folder / "labels.json", "--images", tmp_path / "images", "--weights",
+            command, folder / "labels.json", "--images", tmp_path / "images", "--weights",
             folder / "small.safetensors", *(["--classes", "disc"] if command == "evaluate" else ["--epochs", 1]),
             "-o", tmp_path / command,
         )  # fmt: skip

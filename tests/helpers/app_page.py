@@ -46,14 +46,39 @@ def opened(address: str) -> Iterator[Page]:
 
 
 def open_operator(page: Page, label: str) -> None:
-    page.keyboard.press("Backquote")
-    page.get_by_placeholder(re.compile("Search operations")).wait_for()
-    page.keyboard.type("mask")
+    """Opens an operator's form from the list of operations, which a page that is still loading does not open."""
+    search = page.get_by_placeholder(re.compile("Search operations"))
+    while not search.is_visible():
+        page.keyboard.press("Backquote")
+        with contextlib.suppress(PlaywrightTimeoutError):
+            search.wait_for(timeout=10_000)
+    search.fill("mask")
     page.get_by_text(label, exact=True).click()
 
 
 def execute(page: Page) -> None:
     page.get_by_role("button", name="Execute", exact=True).click()
+
+
+KEEP_LABELS = r"""pattern => {
+    window.barLabels = [];
+    const look = () => {
+        for (const label of document.body.innerText.match(new RegExp(pattern, "g")) || [])
+            if (!window.barLabels.includes(label)) window.barLabels.push(label);
+    };
+    new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
+}"""
+
+
+def execute_and_watch(page: Page, pattern: str, shot: str | None = None) -> list[str]:
+    """Executes an operator; the labels of its progress bar that match a pattern, kept until the run has ended."""
+    page.evaluate(KEEP_LABELS, pattern)
+    execute(page)
+    if shot and os.environ.get("MASKBRIDGE_SCREENSHOTS"):
+        page.wait_for_function("window.barLabels.length >= 4")
+        screenshot(page, shot)
+    page.get_by_text(re.compile("completed: |The run failed")).first.wait_for()
+    return list(page.evaluate("window.barLabels"))
 
 
 def fill(page: Page, field: Locator, name: str, value: int) -> None:

@@ -142,12 +142,12 @@ def test_an_export(image: Path, tmp_path: Path) -> None:
         ("{}", "is not a JSON export"),
         ("[", "is not JSON"),
         ("[1]", "is not a JSON export"),
-        ("[]", "no region of brush"),
-        (json.dumps([task({"type": "brushlabels"})]), "no region of brush"),
+        ("[]", "no region of a supported tag"),
+        (json.dumps([task({"type": "brushlabels"})]), "no region of a supported tag"),
         (json.dumps([task(BRUSH)]).replace("a.png", "b.png"), "no annotated task with an image"),
         (json.dumps([{"id": 1, "data": "text", "annotations": [{"result": [BRUSH]}]}]), "is not a JSON export"),
         (json.dumps([{"id": 1, "data": {}, "annotations": [{"result": [BRUSH]}]}]), "no annotated task with an image"),
-        (json.dumps([{"id": 1, "data": {"image": "a"}, "annotations": [{"result": 5}]}]), "no region of brush"),
+        (json.dumps([{"id": 1, "data": {"image": "a"}, "annotations": [{"result": 5}]}]), "no region of a supported tag"),
     ],
 )
 def test_files_that_are_no_export(text: str, message: str, image: Path, tmp_path: Path) -> None:

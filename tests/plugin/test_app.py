@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +18,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from app_page import app, choose, drawn, execute, fill, open_operator, opened, screenshot
+from app_page import app, choose, drawn, execute_and_watch, fill, open_operator, opened, screenshot
 from maskbridge.plugin.jobs import records
 from waiting import wait_for
 
 NAME = "maskbridge-app-test"
+OBJECTS = r"\d+ of \d+: \d+ objects"
 
 
 @pytest.fixture(scope="module")
@@ -55,34 +55,13 @@ def page(address: str) -> Iterator[Page]:
         yield page
 
 
-KEEP_LABELS = r"""() => {
-    window.barLabels = [];
-    const look = () => {
-        for (const label of document.body.innerText.match(/\d+ of \d+: \d+ objects/g) || [])
-            if (!window.barLabels.includes(label)) window.barLabels.push(label);
-    };
-    new MutationObserver(look).observe(document.body, {subtree: true, childList: true, characterData: true});
-}"""
-
-
-def execute_and_watch(page: Page, shot: str | None = None) -> list[str]:
-    """Executes the operator; the labels of its progress bar until the run has ended."""
-    page.evaluate(KEEP_LABELS)
-    execute(page)
-    if shot and os.environ.get("MASKBRIDGE_SCREENSHOTS"):
-        page.wait_for_function("window.barLabels.length >= 4")
-        screenshot(page, shot)
-    page.get_by_text(re.compile("completed: |The run failed")).first.wait_for()
-    return list(page.evaluate("window.barLabels"))
-
-
 def test_segment_instances_from_the_menu_to_masks_on_the_images(page: Page, shown: fo.Dataset) -> None:
     first = page.locator("[data-cy='looker']").first
     before = drawn(page, first)
     open_operator(page, "Mask R-CNN: segment instances")
     page.get_by_text("Label field").wait_for()
     screenshot(page, "segment-instances")
-    seen = execute_and_watch(page, "progress")
+    seen = execute_and_watch(page, OBJECTS, "progress")
     assert len(seen) >= 3, f"the bar did not move: {seen}"
     assert seen[-1].startswith("8 of 8: ")
     page.get_by_role("button", name="Done").click()
@@ -126,7 +105,7 @@ def test_masks_for_boxes(page: Page, shown: fo.Dataset) -> None:
     page.get_by_text("New field").wait_for()
     choose(page, page.get_by_role("combobox").last, "drawn")
     screenshot(page, "segment-boxes")
-    execute_and_watch(page)
+    execute_and_watch(page, OBJECTS)
     sample.reload()
     assert sample.drawn.detections[0].mask.any()
     assert sample.drawn.detections[0].label == "person"

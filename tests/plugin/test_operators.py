@@ -73,17 +73,17 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"confidence": 4}, "confidence: a number from 0 to 1, not 4"),
+        ({"confidence": 4}, "confidence is a number from 0 to 1, not 4"),
         ({"confidnce": 0.5}, "did you mean 'confidence'"),
         ({"label_field": "filepath"}, "holds StringField, not Detections"),
-        ({"label_field": "a b"}, "is not a field name"),
+        ({"label_field": "a b"}, "label_field is a field name of letters"),
         ({"existing": "stop"}, "5 samples have labels in 'predicted' already"),
-        ({"existing": "stopp"}, "did you mean 'stop'"),
-        ({"masks": "folder"}, "mask_folder: an absolute path"),
+        ({"existing": "stopp"}, "existing is one of replace, skip, stop, not 'stopp'"),
+        ({"masks": "folder"}, "mask_folder is an absolute path"),
         ({"masks": "polylines"}, "holds Detections, not Polylines"),
         ({"classes": ["persn"]}, "did you mean 'person'"),
-        ({"batch_size": 0}, "batch_size: a whole number from 1"),
-        ({"max_detections": 1.5}, "max_detections: a whole number"),
+        ({"batch_size": 0}, "batch_size is a whole number from 1"),
+        ({"max_detections": 1.5}, "max_detections is a whole number"),
         ({"device": "tpu"}, "device 'tpu' cannot be used"),
     ],
 )
