@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from maskbridge.adapter.errors import SettingsError, nearest
 from maskbridge.adapter.validation import Fraction, PositiveInteger, Validated
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Precision = Literal["float32", "bfloat16", "float16"]
 """Precision of the network's arithmetic; a lower one is faster on a GPU, and less exact."""
@@ -106,6 +107,8 @@ def checked_boxes(boxes: np.ndarray | Sequence[Sequence[float]], size: tuple[int
         >>> checked_boxes([[0, 0, 4, 3]], (10, 20)).tolist()
         [[0.0, 0.0, 4.0, 3.0]]
     """
+    import numpy as np  # the commands' options come from here, and --help imports nothing slow
+
     try:
         array = np.array(boxes, dtype=np.float32).reshape(-1, 4) if len(boxes) else np.zeros((0, 4), np.float32)
     except (TypeError, ValueError):

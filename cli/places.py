@@ -120,8 +120,8 @@ def find_images(place: str, *, images: Path | None = None, out: Path | None = No
         from maskbridge.adapter.images import file_endings
 
         endings = file_endings()
-        found = (file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
-        files = {file: None for file in found if out is None or absolute(out) not in absolute(file).parents}
+        images_in = (file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
+        files = {file: None for file in images_in if out is None or absolute(out) not in absolute(file).parents}
         if not files:
             raise MaskbridgeError(f"no images in {place} (file endings: {', '.join(sorted(endings))})")
         return PlaceImages(files)

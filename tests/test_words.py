@@ -28,6 +28,9 @@ TEXTS = {
 NAMES = {"found", "place", "places", "said", "told", "sure", "anew", "photo", "photos"}
 """No variable, argument or attribute is called so: an index, a path, detections, a message have names of their own."""
 
+ADDRESSES = {"place", "places"}
+"""The commands' word for the one address of images and labels."""
+
 FILES = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py", "*.md", "*.yml", "*.yaml", "*.toml"],
     cwd=ROOT, capture_output=True, text=True, check=True,
@@ -57,7 +60,7 @@ def test_nothing_is_called_by_a_retired_word() -> None:
         for file in TEXT_FILES
         if file.endswith(".py")
         for name, line in _names(ast.parse((ROOT / file).read_text(encoding="utf-8")))
-        if name in NAMES
+        if name in NAMES and not (name in ADDRESSES and file.startswith("cli/"))
     ]
     assert names == []
 

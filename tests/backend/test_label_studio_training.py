@@ -257,39 +257,22 @@ def test_a_project_and_its_export_are_measured(
         (tmp_path / "export.json").write_bytes(client.get(f"/api/projects/{project}/export?exportType=JSON").content)
     for index, (image, _) in enumerate(PAIRS):
         (tmp_path / f"{index:02d}.png").write_bytes(png(image))
-    values = {
-        "MASKBRIDGE_HOME": str(home),
-        "MASKBRIDGE_LABEL_STUDIO_URL": label_studio.url,
-        "MASKBRIDGE_LABEL_STUDIO_TOKEN": label_studio.token,
-        "MASKBRIDGE_ALLOWED_HOSTS": "127.0.0.0/8",
-    }
-    numbers = {}
-    for place in (f"label-studio:{project}", tmp_path / "export.json"):
-        out = tmp_path / Path(place).stem
-        command = [PROGRAM, "evaluate", place, "--weights", weights, "--device", "cpu", "-o", out]
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env={**os.environ, **values})
+    values = {"HOME": home, "LABEL_STUDIO_URL": label_studio.url, "LABEL_STUDIO_TOKEN": label_studio.token}
+    variables = {f"MASKBRIDGE_{name}": str(value) for name, value in {**values, "ALLOWED_HOSTS": "127.0.0.0/8"}.items()}
+
+    def run(command: str, address: object, out: str) -> Path:
+        arguments = [PROGRAM, command, address, "--weights", weights, "--device", "cpu", "-o", tmp_path / out]
+        done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, env=os.environ | variables)
         assert done.returncode == 0, done.stderr
         assert label_studio.token not in done.stdout + done.stderr
-        numbers[place] = json.loads((out / "evaluation.json").read_text())["masks"]["numbers"]
-    of_project, of_export = numbers.values()
-    assert of_project == of_export
-    assert of_project["AP50"] > 0.5
-    command = [
-        PROGRAM,
-        "predict",
-        f"label-studio:{project}",
-        "--weights",
-        weights,
-        "--device",
-        "cpu",
-        "-o",
-        tmp_path / "out",
-    ]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env={**os.environ, **values})
-    assert done.returncode == 0, done.stderr
-    names = {result["file_name"] for result in json.loads((tmp_path / "p" / "predictions.json").read_text())}
-    assert names
-    assert all(re.fullmatch(r"task \d+", name) for name in names)
+        return tmp_path / out
+
+    addresses = {"project": f"label-studio:{project}", "export": tmp_path / "export.json"}
+    folders = [run("evaluate", address, out) for out, address in addresses.items()]
+    of_project, of_export = (json.loads((f / "evaluation.json").read_text())["masks"]["numbers"] for f in folders)
+    assert of_project == of_export and of_project["AP50"] > 0.5  # noqa: PT018
+    predictions = json.loads((run("predict", addresses["project"], "predicted") / "predictions.json").read_text())
+    assert {re.sub(r"\d+", "7", prediction["file_name"]) for prediction in predictions} == {"task 7"}
 
 
 def test_a_training_that_fails_leaves_the_old_model(trained: dict[str, Any], label_studio: LabelStudioProcess) -> None:

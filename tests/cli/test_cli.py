@@ -141,8 +141,8 @@ def test_images_below_the_output_folder_are_not_predicted(tmp_path: Path) -> Non
     for name in ("a.png", "out/b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    places = [find_images(str(place), out=tmp_path / "out") for place in (tmp_path, tmp_path / "a.png")]
-    assert [image.name for image in image_files(places)] == ["a.png"]
+    parts = [find_images(str(path), out=tmp_path / "out") for path in (tmp_path, tmp_path / "a.png")]
+    assert [image.name for image in image_files(parts)] == ["a.png"]
 
 
 def test_demo(tmp_path: Path) -> None:

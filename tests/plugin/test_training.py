@@ -156,7 +156,7 @@ def test_finetune_delegated(labeled: fo.Dataset, home: Path, small: str) -> None
     [
         ({"epochs": 0}, "epochs"),
         ({"epoch": 3}, "did you mean 'epochs'"),
-        ({"name": "../../etc"}, "name: letters"),
+        ({"name": "../../etc"}, "name is a name of letters"),
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"classes": ["zebra"]}, "no label can be used"),
         ({"label_field": "nosuch"}, "no field 'nosuch'"),
