@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import torch
-import torchvision
 from pydantic import Field, TypeAdapter
 from torch import nn
-from torchvision.models import MobileNet_V2_Weights, ResNet50_Weights, WeightsEnum
+from torchvision.models import ResNet50_Weights, WeightsEnum
 from torchvision.models.detection import (
     MaskRCNN_ResNet50_FPN_V2_Weights,
     MaskRCNN_ResNet50_FPN_Weights,
@@ -23,17 +22,19 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNN, MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops.misc import FrozenBatchNorm2d
+from torchvision.models.mobilenetv2 import MobileNet_V2_Weights, mobilenet_v2
 
 from maskbridge.adapter.errors import SettingsError, WeightsError, nearest
+from maskbridge.adapter.frozen_norm import freeze_norms
+from maskbridge.adapter.torchvision_types import Network
 from maskbridge.adapter.validation import Fraction, PositiveInteger, validate
 
 STRIDES = {"0": 4, "1": 8, "2": 16, "3": 32, "pool": 64}
 """Stride of each feature level, in pixels of the network's input; the same for every builder."""
 
 
-def _mobilenet_v2_fpn(*, num_classes: int, **arguments: Any) -> MaskRCNN:
-    features = torchvision.models.mobilenet_v2(weights=None).features
+def _mobilenet_v2_fpn(*, num_classes: int, **arguments: Any) -> Network:
+    features = mobilenet_v2(weights=None).features
     # Strides 4, 8, 16 and 32, and a fifth level by max-pooling, as in the ResNet builders; a third of their channels.
     channels = 96
     backbone = BackboneWithFPN(features, {"3": "0", "6": "1", "13": "2", "18": "3"}, [24, 32, 96, 1280], channels)
@@ -44,11 +45,11 @@ def _mobilenet_v2_fpn(*, num_classes: int, **arguments: Any) -> MaskRCNN:
         "mask_head": MaskRCNNHeads(channels, (96, 96), 1),
         "mask_predictor": MaskRCNNPredictor(96, 96, num_classes),
     }
-    return MaskRCNN(backbone, **parts | arguments)
+    return Network(backbone, **parts | arguments)  # type: ignore[no-untyped-call]
 
 
-def _torchvision(build: Callable[..., MaskRCNN]) -> Callable[..., MaskRCNN]:
-    def build_with_random_values(*, num_classes: int, **arguments: Any) -> MaskRCNN:
+def _torchvision(build: Callable[..., Any]) -> Callable[..., Network]:
+    def build_with_random_values(*, num_classes: int, **arguments: Any) -> Network:
         return build(weights=None, weights_backbone=None, num_classes=num_classes, progress=False, **arguments)
 
     return build_with_random_values
@@ -63,14 +64,16 @@ class Builder:
         stages: for each block that ``trainable_backbone_layers`` counts, last block first, prefixes of the backbone's
             parameter names.
         backbone_weights: torchvision's weights enum for the backbone alone.
+        parameters: names of parameters that together no other builder has.
         weights: torchvision's weights enum for the complete network, or None.
         frozen_norm: whether a pretrained backbone has frozen batch norms.
         defaults: arguments that differ from torchvision's ``MaskRCNN``.
     """
 
-    build: Callable[..., MaskRCNN]
+    build: Callable[..., Network]
     stages: tuple[tuple[str, ...], ...]
     backbone_weights: type[WeightsEnum]
+    parameters: tuple[str, ...]
     weights: type[WeightsEnum] | None = None
     frozen_norm: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -87,12 +90,17 @@ _MOBILENET_STAGES = (
 
 BUILDERS: Mapping[str, Builder] = {
     "maskrcnn_resnet50_fpn": Builder(
-        _torchvision(maskrcnn_resnet50_fpn), _RESNET_STAGES, ResNet50_Weights, MaskRCNN_ResNet50_FPN_Weights
+        _torchvision(maskrcnn_resnet50_fpn),
+        _RESNET_STAGES,
+        ResNet50_Weights,
+        ("backbone.body.conv1.weight", "roi_heads.box_head.fc6.weight"),
+        MaskRCNN_ResNet50_FPN_Weights,
     ),
     "maskrcnn_resnet50_fpn_v2": Builder(
         _torchvision(maskrcnn_resnet50_fpn_v2),
         _RESNET_STAGES,
         ResNet50_Weights,
+        ("backbone.body.conv1.weight", "roi_heads.box_head.0.0.weight"),
         MaskRCNN_ResNet50_FPN_V2_Weights,
         frozen_norm=False,
     ),
@@ -100,6 +108,7 @@ BUILDERS: Mapping[str, Builder] = {
         _mobilenet_v2_fpn,
         _MOBILENET_STAGES,
         MobileNet_V2_Weights,
+        ("backbone.body.0.0.weight", "roi_heads.box_head.fc6.weight"),
         defaults={
             "min_size": 320,
             "max_size": 480,
@@ -152,7 +161,7 @@ def build(
     trainable_backbone_layers: int | None = None,
     norm_eps: float | None = None,
     **arguments: Any,
-) -> MaskRCNN:
+) -> Network:
     """Builds a network with random values, in evaluation mode, as torchvision's builder does before it loads weights.
 
     Args:
@@ -179,7 +188,7 @@ def build(
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{name} cannot be built from {', '.join(arguments) or 'its defaults'}: {error}") from error
     if pretrained and builder.frozen_norm:
-        _freeze_norms(network.backbone.body, 1e-5 if norm_eps is None else norm_eps)
+        freeze_norms(network.backbone.body, 1e-5 if norm_eps is None else norm_eps)
     trainable = tuple(prefix for stage in builder.stages[:layers] for prefix in stage)
     for parameter_name, parameter in network.backbone.body.named_parameters():
         parameter.requires_grad_(bool(trainable) and parameter_name.startswith(trainable))
@@ -255,30 +264,7 @@ def load_state(module: nn.Module, state: Mapping[str, torch.Tensor], name: str) 
     module.load_state_dict(state, strict=False)
 
 
-class FrozenNorm(FrozenBatchNorm2d):
-    """torchvision's frozen batch norm, computed in place in inference mode, with the same values.
-
-    Nothing else reads its input, the output of a convolution. Without two tensors for each of 53 norms, a ResNet-50
-    backbone takes 25% less time on a CPU.
-    """
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not torch.is_inference_mode_enabled() or torch.is_autocast_enabled(x.device.type):
-            return super().forward(x)
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        bias = self.bias - self.running_mean * scale
-        return x.mul_(scale.reshape(1, -1, 1, 1)).add_(bias.reshape(1, -1, 1, 1))
-
-
-def _freeze_norms(module: nn.Module, eps: float) -> None:
-    for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, FrozenNorm(child.num_features, eps=eps))
-        else:
-            _freeze_norms(child, eps)
-
-
-def _fix_pooling_scales(network: MaskRCNN) -> None:
+def _fix_pooling_scales(network: Network) -> None:
     """Sets the strides of the levels that the two RoI poolers read.
 
     torchvision's ``MultiScaleRoIAlign`` infers them once, from the first image: incorrect for all later images if

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -88,34 +89,80 @@ def decode_polygons(polygons: Iterable[Sequence[float]], size: tuple[int, int]) 
     Raises:
         AnnotationError: a polygon has fewer than three points, or a coordinate that is not a finite number.
     """
-    merged = _merged(polygons, size)
+    outlines = [_clipped(polygon, size) for polygon in _polygons(polygons)]
+    if not outlines:
+        raise AnnotationError("the polygon list is empty")
+    merged = _merge(outlines, size)
     x, y, w, h = (int(value) for value in coco_mask.toBbox(merged))
     return MaskCrop(x, y, coco_mask.decode(merged)[y : y + h, x : x + w].astype(bool))
 
 
-def rle_of(segmentation: Any, size: tuple[int, int]) -> dict[str, Any] | None:
-    """Converts a COCO ``segmentation`` (polygons or an RLE) to a compressed RLE, where possible without decoding it.
+@dataclass(frozen=True)
+class Segmentation:
+    """A COCO ``segmentation``, read.
 
-    Returns:
-        The RLE in the format of `encode_rle`, or None if the segmentation is empty or None.
+    Attributes:
+        rle: the mask, in the format of `encode_rle`; None if there is none.
+        invalid_parts: why a polygon of it cannot be used.
+    """
+
+    rle: dict[str, Any] | None
+    invalid_parts: tuple[str, ...] = ()
+
+
+def read_segmentation(segmentation: Any, size: tuple[int, int]) -> Segmentation:
+    """Reads a COCO ``segmentation`` (polygons or an RLE), where possible without decoding it. An invalid polygon costs
+    only itself.
 
     Raises:
-        AnnotationError: as in `decode_polygons` and `decode_rle`.
+        AnnotationError: it is neither a list of polygons nor an RLE, or the RLE is invalid (see `decode_rle`).
 
     Example:
-        >>> rle_of([[1, 0, 2, 0, 2, 2, 1, 2]], (2, 3))
+        >>> read_segmentation([[1, 0, 2, 0, 2, 2, 1, 2], [0, 0, 1, 1]], (2, 3)).rle
         {'size': [2, 3], 'counts': '222'}
     """
     if not segmentation:
-        return None
+        return Segmentation(None)
     height, width = size
     if not isinstance(segmentation, Mapping):
-        return {"size": [height, width], "counts": _merged(segmentation, size)["counts"].decode("ascii")}
+        outlines, invalid = [], []
+        for polygon in _polygons(segmentation):
+            try:
+                outlines.append(_clipped(polygon, size))
+            except AnnotationError as error:
+                invalid.append(str(error))
+        rle = {"size": [height, width], "counts": _merge(outlines, size)["counts"].decode("ascii")} if outlines else None
+        return Segmentation(rle, tuple(invalid))
     counts = segmentation.get("counts")
     if isinstance(counts, (str, bytes)) and segmentation.get("size") == [height, width]:
         _decode_counts(counts, height * width)
-        return {"size": [height, width], "counts": counts if isinstance(counts, str) else counts.decode("ascii")}
-    return encode_rle(decode_rle(segmentation, size), size)
+        return Segmentation(
+            {"size": [height, width], "counts": counts if isinstance(counts, str) else counts.decode("ascii")}
+        )
+    return Segmentation(encode_rle(decode_rle(segmentation, size), size))
+
+
+def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> MaskCrop | None:
+    """Decodes a COCO ``segmentation`` (polygons or an RLE) to a crop; None if it is empty or None.
+
+    Raises:
+        AnnotationError: as in `decode_polygons` and `decode_rle`.
+    """
+    if not segmentation:
+        return None
+    return decode_rle(segmentation, size) if isinstance(segmentation, Mapping) else decode_polygons(segmentation, size)
+
+
+def corners_of(box: Any, mask: MaskCrop | None) -> list[float]:
+    """A COCO ``bbox`` as xyxy; if it is None, the box of the mask.
+
+    Raises:
+        AnnotationError: it is not four finite numbers.
+    """
+    if box is None and mask is not None:
+        return list(mask.box)
+    x, y, width, height = box_of(box)
+    return [x, y, x + width, y + height]
 
 
 def box_of(box: Any) -> list[float]:
@@ -133,25 +180,31 @@ def box_of(box: Any) -> list[float]:
     return [x, y, width, height]
 
 
-def _merged(polygons: Iterable[Sequence[float]], size: tuple[int, int]) -> dict[str, Any]:
-    """Rasterizes and merges the polygons of one object to pycocotools' compressed RLE."""
-    height, width = size
-    if not isinstance(polygons, Iterable):
+def _polygons(polygons: Any) -> list[Any]:
+    """The polygons of one object; those without any point are ignored."""
+    if not isinstance(polygons, Iterable) or isinstance(polygons, (str, bytes)):
         raise AnnotationError(f"a segmentation is a list of polygons or an RLE, not {type(polygons).__name__}")
-    outlines = []
-    for polygon in polygons:
-        try:
-            points = np.asarray(polygon, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise AnnotationError("a polygon is a flat list of numbers x, y, x, y, …") from None
-        if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
-            raise AnnotationError("a polygon needs three points or more, as finite numbers x, y, x, y, …")
-        # Clipped, so that points far outside the image do not cost the rasterizer time and memory.
-        points = points.reshape(-1, 2).clip([-width, -height], [2 * width, 2 * height])
-        outlines.append(points.ravel().tolist())
-    if not outlines:
-        raise AnnotationError("the polygon list is empty")
-    return dict(coco_mask.merge(coco_mask.frPyObjects(outlines, height, width)))
+    polygons = list(polygons)
+    if polygons and all(isinstance(value, (int, float)) for value in polygons):
+        return [polygons]  # one polygon that is not in a list
+    return [polygon for polygon in polygons if not (isinstance(polygon, Sequence) and len(polygon) == 0)]
+
+
+def _clipped(polygon: Any, size: tuple[int, int]) -> list[float]:
+    """A valid polygon, clipped so that points far outside the image do not cost the rasterizer time and memory."""
+    height, width = size
+    try:
+        points = np.asarray(polygon, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise AnnotationError("a polygon is a flat list of numbers x, y, x, y, …") from None
+    if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
+        raise AnnotationError("a polygon needs three points or more, as finite numbers x, y, x, y, …")
+    return points.reshape(-1, 2).clip([-width, -height], [2 * width, 2 * height]).ravel().tolist()
+
+
+def _merge(outlines: list[list[float]], size: tuple[int, int]) -> dict[str, Any]:
+    """Rasterizes and merges polygons to pycocotools' compressed RLE."""
+    return dict(coco_mask.merge(coco_mask.frPyObjects(outlines, *size)))
 
 
 def polygon_iou(polygon: np.ndarray, mask: np.ndarray) -> float:

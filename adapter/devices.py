@@ -14,16 +14,28 @@ def checked_device(device: str | torch.device | None) -> torch.device:
     """Returns the device, or a GPU if it is None and one is available, else the CPU.
 
     Raises:
-        SettingsError: the device cannot be used.
+        SettingsError: the device cannot be used, or is not tested (Apple's mps).
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         checked = torch.device(device)
+        if checked.type == "mps":
+            raise SettingsError("device 'mps' is not supported: results on it are not tested yet. Use device='cpu'")
         torch.empty(0, device=checked)
     except (RuntimeError, AssertionError) as error:
         raise SettingsError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
     return checked
+
+
+def default_batch_size(device: torch.device) -> int:
+    """How many images are run together unless a caller says otherwise: 1 on a CPU, 8 on a GPU.
+
+    Example:
+        >>> default_batch_size(torch.device("cpu"))
+        1
+    """
+    return 8 if device.type == "cuda" else 1
 
 
 def checked_precision(precision: Precision, device: torch.device) -> torch.dtype | None:

@@ -54,7 +54,9 @@ def draw(image: ImageInput, instances: Instances, *, alpha: float = 0.5) -> Imag
     boxes = torch.from_numpy(instances.boxes[order])
     drawable = (boxes[:, 2:] >= boxes[:, :2]).all(dim=1)
     if drawable.any():
-        box_colors = [colors[int(instances.labels[index])] for index, keep in zip(order, drawable) if keep]
+        box_colors: list[str | Color] = [
+            colors[int(instances.labels[index])] for index, keep in zip(order, drawable) if keep
+        ]
         line_width = max(1, round(min(instances.size) / 300))
         canvas = draw_bounding_boxes(canvas, boxes[drawable], colors=box_colors, width=line_width)
     drawing = Image.fromarray(canvas.permute(1, 2, 0).contiguous().numpy())

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from maskbridge.adapter import bit_depth
 from maskbridge.adapter.errors import ImageError
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | Image.Image | np.ndarr
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are rejected as decompression bombs: the limit at which Pillow raises an error."""
+
+HEIF_ENDINGS = {".heic", ".heics", ".heif", ".heifs", ".hif"}
 
 _FORMATS = (
     "AVIF",
@@ -49,19 +52,36 @@ _FORMATS = (
 def formats() -> tuple[str, ...]:
     """Pillow's names of the supported file formats: none, like EPS, for which Pillow runs another program."""
     Image.init()
+    with contextlib.suppress(ImportError):  # the extra "heif"
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def file_endings() -> set[str]:
     """The file endings of the supported formats: ``.jpg``, …."""
-    return {ending for ending, name in Image.registered_extensions().items() if name in formats()}
+    supported = formats()  # first, since it may register one
+    return {ending for ending, name in Image.registered_extensions().items() if name in supported}
+
+
+def missing_format(path: str | os.PathLike[str]) -> str | None:
+    """What to install to read a file, by its ending; None if nothing is missing.
+
+    Example:
+        >>> missing_format("a.jpg") is None
+        True
+    """
+    if Path(path).suffix.lower() in HEIF_ENDINGS and "HEIF" not in formats():
+        return "HEIC and HEIF images need a package: pip install 'maskbridge[heif]'"
+    return None
 
 
 def read(image: ImageInput) -> torch.Tensor:
     """Turns an image into an RGB tensor, with its EXIF orientation applied.
 
     Files, bytes and PIL images may be gray, palette, RGBA (alpha is dropped, as by PIL's ``convert("RGB")``), CMYK or
-    16-bit (scaled to 8 bits). If a file has several frames, the first is read.
+    16-bit (scaled to 8 bits, by the depth that a PNG or TIFF states). If a file has several frames, the first is read.
 
     Args:
         image: a path; a file's bytes; a PIL image; a [H, W] or [H, W, 1 | 3 | 4] array, uint8 in 0..255, uint16 in
@@ -163,7 +183,8 @@ def _from_file(source: Path | bytes) -> torch.Tensor:
         raise
     except UnidentifiedImageError:
         is_empty = not source if isinstance(source, bytes) else source.stat().st_size == 0
-        reason = "the file is empty" if is_empty else "not an image in a supported format"
+        missing = missing_format(path) if path else None
+        reason = "the file is empty" if is_empty else missing or "not an image in a supported format"
         raise ImageError(reason, path=path) from None
     except Image.DecompressionBombError:
         raise ImageError(f"more than {MAX_PIXELS:,} pixels: rejected as a decompression bomb", path=path) from None
@@ -178,20 +199,26 @@ def _from_pil(image: Image.Image, *, path: str | None) -> torch.Tensor:
     if image.width == 0 or image.height == 0:
         raise ImageError("the image has no pixels", path=path)
     try:
+        maximum, deep = bit_depth.stated_maximum(image), bit_depth.is_deep(image)
+        if maximum is not None and image.mode in ("RGB", "RGBA"):
+            image = bit_depth.read_deep_colors(image, maximum)
         image.load()
     except Exception as error:  # see _from_file
         raise ImageError(f"the image is corrupt: {error}", path=path) from error
-    return torch.from_numpy(np.array(_upright_rgb(image, path), dtype=np.uint8)).permute(2, 0, 1)
+    pixels = np.array(_upright_rgb(image, maximum, path), dtype=np.uint8)
+    if deep and maximum is None and image.mode in ("RGB", "RGBA"):
+        bit_depth.warn_if_dark(int(pixels.max()), 255, path or "an image")
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _upright_rgb(image: Image.Image, path: str | None) -> Image.Image:
+def _upright_rgb(image: Image.Image, maximum: int | None, path: str | None) -> Image.Image:
     with contextlib.suppress(Exception):  # corrupt EXIF: browsers too show the image as it is stored
         image = ImageOps.exif_transpose(image)
     if image.mode == "I" or image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise ImageError("32-bit integer images are not images: convert to 8 or 16 bits", path=path)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(bit_depth.to_8_bits(values, maximum, path or "an image")).convert("RGB")
     if image.mode == "F":
         values = np.asarray(image)
         if not (values.min() >= 0 and values.max() <= 1):

@@ -94,6 +94,35 @@ class Instances:
             attributes=None if self.attributes is None else select(self.attributes),
         )
 
+    @classmethod
+    def empty(cls, size: tuple[int, int], class_names: Sequence[str]) -> Instances:
+        """No objects, in an image of ``size`` (H, W).
+
+        Example:
+            >>> Instances.empty((20, 30), ["__background__", "cat"])
+            Instances(0 in 30 x 20: none)
+        """
+        return cls(size, np.zeros((0, 4)), np.zeros(0), tuple(class_names), ())
+
+    @classmethod
+    def merge(cls, parts: Sequence[Instances]) -> Instances:
+        """The objects of several instances of one image, in order.
+
+        Class names are united in order, and labels renumbered. Scores and ids are None if those of a part with objects are.
+
+        Raises:
+            ValueError: there are no parts, or they are for images of different sizes.
+
+        Example:
+            >>> cat = Instances((9, 9), [[0, 0, 4, 4]], [1], ("__background__", "cat"), [None], scores=[0.9])
+            >>> dog = Instances((9, 9), [[2, 2, 6, 6]], [1], ("__background__", "dog"), [None], scores=[0.8])
+            >>> Instances.merge([cat, dog]).names
+            ['cat', 'dog']
+        """
+        from maskbridge.adapter.merging import merge
+
+        return merge(parts)
+
     @property
     def names(self) -> list[str]:
         """The class name of each instance."""
@@ -141,18 +170,39 @@ class Instances:
 
     @classmethod
     def from_torchvision(
-        cls, result: Mapping[str, torch.Tensor], class_names: Sequence[str], *, mask_threshold: float = 0.5
+        cls,
+        result: Mapping[str, torch.Tensor],
+        class_names: Sequence[str],
+        *,
+        mask_threshold: float = 0.5,
+        size: tuple[int, int] | None = None,
     ) -> Instances:
-        """The inverse of `to_torchvision` and `to_target`; mask probabilities are compared with ``mask_threshold`` (>=)."""
-        frames = result["masks"].detach().cpu()
-        frames = frames[:, 0] if frames.ndim == 4 else frames
-        threshold = mask_threshold if frames.is_floating_point() else 1
+        """The inverse of `to_torchvision` and `to_target`.
+
+        Args:
+            result: ``boxes``, ``labels``, ``scores`` and ``masks`` if there are any; without masks objects have boxes only.
+            class_names: names by label, the background first.
+            mask_threshold: pixels with a probability of at least this are in a mask.
+            size: (H, W) of the image; only needed without masks.
+
+        Raises:
+            ValueError: there are neither masks nor a size.
+        """
+        masks: tuple[MaskCrop | None, ...] = (None,) * len(result["boxes"])
+        if "masks" in result:
+            frames = result["masks"].detach().cpu()
+            frames = frames[:, 0] if frames.ndim == 4 else frames
+            threshold = mask_threshold if frames.is_floating_point() else 1
+            size = (frames.shape[-2], frames.shape[-1])
+            masks = tuple(crop_of_frame((frame >= threshold).numpy()) for frame in frames)
+        elif size is None:
+            raise ValueError("without masks the image's size is unknown: pass size=(H, W)")
         return cls(
-            size=(frames.shape[-2], frames.shape[-1]),
+            size=size,
             boxes=result["boxes"].detach().cpu().numpy(),
             labels=result["labels"].detach().cpu().numpy(),
             class_names=tuple(class_names),
-            masks=tuple(crop_of_frame((frame >= threshold).numpy()) for frame in frames),
+            masks=masks,
             scores=result["scores"].detach().cpu().numpy() if "scores" in result else None,
         )
 
@@ -197,9 +247,9 @@ class Instances:
         for annotation in annotations:
             if annotation.get("category_id") not in labels_of:
                 raise coco.AnnotationError(f"category {annotation.get('category_id')} is not in the categories")
-            mask = _coco_mask(annotation.get("segmentation"), size)
+            mask = coco.decode_segmentation(annotation.get("segmentation"), size)
             masks.append(mask)
-            boxes.append(_coco_box(annotation.get("bbox"), mask))
+            boxes.append(coco.corners_of(annotation.get("bbox"), mask))
         return cls(
             size=size,
             boxes=np.asarray(boxes, dtype=np.float32),
@@ -240,18 +290,3 @@ class Instances:
 
 _PER_INSTANCE = ("boxes", "labels", "masks", "scores", "ids", "attributes")
 _COCO_KEYS = {"id", "image_id", "category_id", "bbox", "score", "segmentation"}
-
-
-def _coco_mask(segmentation: Any, size: tuple[int, int]) -> MaskCrop | None:
-    if not segmentation:
-        return None
-    if isinstance(segmentation, Mapping):
-        return coco.decode_rle(segmentation, size)
-    return coco.decode_polygons(segmentation, size)
-
-
-def _coco_box(box: Any, mask: MaskCrop | None) -> list[float]:
-    if box is None and mask is not None:
-        return list(mask.box)
-    x, y, width, height = coco.box_of(box)
-    return [x, y, x + width, y + height]

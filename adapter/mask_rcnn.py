@@ -13,17 +13,19 @@ import torch
 from torchvision.models import WeightsEnum
 
 from maskbridge.adapter import network as net
-from maskbridge.adapter.builders import build, load_state
-from maskbridge.adapter.devices import checked_device, checked_precision
+from maskbridge.adapter.confidence import ConfidenceLike, confidence_of
+from maskbridge.adapter.devices import checked_device, checked_precision, default_batch_size
 from maskbridge.adapter.errors import ImageError, SettingsError
 from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read, read_each
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import MaskCrop
+from maskbridge.adapter.out_of_memory import in_halves
 from maskbridge.adapter.pasting import paste
-from maskbridge.adapter.settings import Precision, Settings, checked_boxes, checked_labels, class_flags
+from maskbridge.adapter.settings import Precision, Settings, checked_boxes, checked_labels, request_settings
 from maskbridge.adapter.weights import checkpoints
 from maskbridge.adapter.weights.checkpoints import Weights
-from maskbridge.adapter.weights.names import WeightsLike, backbone_state, resolve
+from maskbridge.adapter.weights.loading import load_network
+from maskbridge.adapter.weights.names import WeightsLike, resolve
 
 
 class MaskRCNN:
@@ -33,13 +35,14 @@ class MaskRCNN:
     are box-sized crops. Thresholds and class filters are applied before the mask head. Threads can share a model.
 
     Args:
-        weights: ``"DEFAULT"``, ``"COCO_V1"``, ``"bundled"``, torchvision's enum member, a ``.safetensors`` or ``.pth``
-            file, ``"https://…#sha256=…"``, or None for random values (see `maskbridge.adapter.weights.names.resolve`).
+        weights: ``"DEFAULT"``, ``"COCO_V1"``, ``"bundled"``, torchvision's enum member, a file of safetensors or
+            torch, ``"https://…#sha256=…"``, or None for random values (see `maskbridge.adapter.weights.names.resolve`).
         builder: a key of `maskbridge.adapter.builders.BUILDERS`; by default the weights' own.
         num_classes: number of classes with the background; by default the weights' own (91 with random values).
         class_names: names by label, for weights that hold no class names.
         weights_backbone: torchvision's weights for the backbone alone, with ``weights=None``.
         trainable_backbone_layers: for training: how many blocks of the backbone are trainable, 0 to 5.
+        norm_eps: epsilon of frozen batch norms, which a ``.pth`` file does not hold: 0 for fine-tunes of ``COCO_V1``.
         progress: whether downloads show a progress bar.
         device: such as ``"cpu"`` or ``"cuda:1"``; by default a GPU if one is available.
         precision: ``"float32"``, or for faster, less exact arithmetic ``"bfloat16"`` or, on a GPU, ``"float16"``.
@@ -67,6 +70,7 @@ class MaskRCNN:
         class_names: Sequence[str] | None = None,
         weights_backbone: WeightsEnum | str | None = None,
         trainable_backbone_layers: int | None = None,
+        norm_eps: float | None = None,
         progress: bool = True,
         device: str | torch.device | None = None,
         precision: Precision = "float32",
@@ -80,26 +84,19 @@ class MaskRCNN:
             builder=builder,
             class_names=class_names,
             num_classes=num_classes,
+            norm_eps=norm_eps,
             progress=progress,
             limit=download_limit,
         )
-        if weights_backbone is not None and resolved.state:
-            raise SettingsError("weights_backbone is for weights=None: other weights already include the backbone")
         self._arguments = {**resolved.arguments, **arguments}
-        self.network = build(
-            resolved.builder,
-            num_classes=len(resolved.class_names),
-            pretrained=bool(resolved.state) or weights_backbone is not None,
+        self.network = load_network(
+            resolved,
+            self._arguments,
+            weights_backbone=weights_backbone,
             trainable_backbone_layers=trainable_backbone_layers,
-            norm_eps=resolved.norm_eps,
-            **self._arguments,
+            progress=progress,
         )
-        if resolved.state:
-            load_state(self.network, resolved.state, resolved.name)
-        if weights_backbone is not None:
-            state = backbone_state(resolved.builder, weights_backbone, progress=progress)
-            load_state(self.network.backbone.body, state, str(weights_backbone))
-        self.network.to(self.device, memory_format=torch.channels_last)
+        self.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.builder, self.class_names = resolved.builder, resolved.class_names
         self.weights_name, self._norm_eps = resolved.name, resolved.norm_eps
 
@@ -124,7 +121,7 @@ class MaskRCNN:
     def settings(
         self,
         *,
-        confidence_threshold: float | None = None,
+        confidence_threshold: ConfidenceLike | None = None,
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
@@ -136,10 +133,11 @@ class MaskRCNN:
             SettingsError: a value is out of range, or a class is unknown (the nearest is suggested).
         """
         heads = self.network.roi_heads
-        return Settings(
-            confidence_threshold=heads.score_thresh if confidence_threshold is None else confidence_threshold,
+        return request_settings(
+            self.class_names,
+            confidence_of(heads.score_thresh if confidence_threshold is None else confidence_threshold),
             mask_threshold=mask_threshold,
-            classes=class_flags(self.class_names, classes),
+            classes=classes,
             max_detections=heads.detections_per_img if max_detections is None else max_detections,
             masks=masks,
         )
@@ -148,7 +146,7 @@ class MaskRCNN:
         self,
         images: ImageInput | Iterable[ImageInput],
         *,
-        confidence_threshold: float | None = None,
+        confidence_threshold: ConfidenceLike | None = None,
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
@@ -158,7 +156,8 @@ class MaskRCNN:
 
         Args:
             images: one or more images of any size (see `maskbridge.adapter.images.read`).
-            confidence_threshold: objects with a higher score are detected; by default ``box_score_thresh`` (0.05).
+            confidence_threshold: objects with a higher score are detected; by default ``box_score_thresh`` (0.05). Or one
+                for each class: ``{"person": 0.6}``, 0.5 for the others (see `maskbridge.adapter.confidence`).
             mask_threshold: pixels with a probability of at least this are in a mask.
             classes: names of the classes to detect; by default all.
             max_detections: maximum number of objects per image; by default ``box_detections_per_img`` (100).
@@ -184,7 +183,7 @@ class MaskRCNN:
     ) -> Iterator[Instances | ImageError]:
         """Like `predict`, but reads images lazily and yields results in order, an `ImageError` for each invalid one."""
         settings = settings or self.settings()
-        size = (8 if self.device.type == "cuda" else 1) if batch_size is None else batch_size
+        size = default_batch_size(self.device) if batch_size is None else batch_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise SettingsError(f"batch_size is a whole number of 1 or more, not {size!r}")
         for chunk in read_each(images, size):
@@ -209,8 +208,8 @@ class MaskRCNN:
                 shape = net.padded_size(self.network, (image.shape[-2], image.shape[-1]))
                 groups.setdefault(shape, []).append(index)
         for indices in groups.values():
-            features = self.encode([image for index in indices if isinstance(image := images[index], torch.Tensor)])
-            results.update(zip(indices, self.detect(features, settings)))
+            batch = [image for index in indices if isinstance(image := images[index], torch.Tensor)]
+            results.update(zip(indices, in_halves(lambda part: self.detect(self.encode(part), settings), batch)))
         return [results[index] for index in range(len(images))]
 
     @torch.inference_mode()
@@ -224,7 +223,7 @@ class MaskRCNN:
         detections = net.detect(
             self.network,
             features,
-            score_threshold=settings.confidence_threshold,
+            score_threshold=settings.class_thresholds or settings.confidence_threshold,
             classes=torch.tensor(settings.classes, device=self.device),
             max_detections=settings.max_detections,
             autocast=self._autocast,

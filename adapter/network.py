@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import concat_box_prediction_layers
 from torchvision.models.detection.transform import resize_boxes
@@ -22,6 +21,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops import boxes as box_ops
 
 from maskbridge.adapter.images import as_float
+from maskbridge.adapter.torchvision_types import Network
 
 Size = tuple[int, int]
 
@@ -67,7 +67,7 @@ class Detections:
     scores: torch.Tensor
 
 
-def input_size(network: MaskRCNN, size: Size) -> Size:
+def input_size(network: Network, size: Size) -> Size:
     """The (h, w) that an image of ``size`` is resized to: as in torchvision, but at least one pixel."""
     transform = network.transform
     if transform.fixed_size is not None:
@@ -76,7 +76,7 @@ def input_size(network: MaskRCNN, size: Size) -> Size:
     return max(int(size[0] * scale), 1), max(int(size[1] * scale), 1)
 
 
-def padded_size(network: MaskRCNN, size: Size) -> Size:
+def padded_size(network: Network, size: Size) -> Size:
     """The (h, w) of the network's input for an image of ``size``; only images of one padded size share a batch.
 
     Example:
@@ -91,7 +91,7 @@ def padded_size(network: MaskRCNN, size: Size) -> Size:
 
 
 def encode(
-    network: MaskRCNN, images: Sequence[torch.Tensor], device: torch.device, autocast: torch.dtype | None = None
+    network: Network, images: Sequence[torch.Tensor], device: torch.device, autocast: torch.dtype | None = None
 ) -> Features:
     """Computes features and proposals of images ([3, H, W], from `images.read`) of one padded size."""
     sizes = [(image.shape[-2], image.shape[-1]) for image in images]
@@ -110,10 +110,10 @@ def encode(
 
 
 def detect(
-    network: MaskRCNN,
+    network: Network,
     features: Features,
     *,
-    score_threshold: float,
+    score_threshold: float | Sequence[float],
     classes: torch.Tensor | None,
     max_detections: int,
     autocast: torch.dtype | None = None,
@@ -123,7 +123,7 @@ def detect(
     Args:
         network: the network.
         features: features from `encode`.
-        score_threshold: detections with a score above it are kept.
+        score_threshold: detections with a score above it are kept; one for all classes, or one for each label.
         classes: bool [num_classes], False for classes that are not detected; None for all.
         max_detections: maximum number of detections per image.
         autocast: dtype of automatic mixed precision, None for float32.
@@ -131,23 +131,24 @@ def detect(
     scores, deltas = _box_head(network, features, features.proposals, autocast)
     boxes = network.roi_heads.box_coder.decode(deltas, features.proposals)
     counts = [len(proposals) for proposals in features.proposals]
+    threshold = torch.as_tensor(score_threshold, dtype=scores.dtype, device=scores.device)
     detections = []
     for index, (image_boxes, image_scores) in enumerate(zip(torch.split(boxes, counts), torch.split(scores, counts))):
-        input_size = list(features.input_sizes[index])
-        allowed = image_scores > score_threshold
+        input_size = features.input_sizes[index]
+        allowed = image_scores > threshold
         allowed[:, 0] = False  # the background
         if classes is not None:
             allowed &= classes
         input_boxes = box_ops.clip_boxes_to_image(image_boxes, input_size)
         kept = _select(input_boxes, image_scores, allowed, network.roi_heads.nms_thresh)
         input_boxes, labels, scores_kept = (values[:max_detections] for values in kept)
-        in_image = resize_boxes(input_boxes, input_size, list(features.sizes[index]))
+        in_image = resize_boxes(input_boxes, list(input_size), list(features.sizes[index]))
         detections.append(Detections(in_image, input_boxes, labels, scores_kept))
     return detections
 
 
 def classify(
-    network: MaskRCNN, features: Features, input_boxes: Sequence[torch.Tensor], autocast: torch.dtype | None = None
+    network: Network, features: Features, input_boxes: Sequence[torch.Tensor], autocast: torch.dtype | None = None
 ) -> list[torch.Tensor]:
     """The box head's class probabilities for boxes in pixels of the input: for each image float [N, num_classes]."""
     scores, _ = _box_head(network, features, list(input_boxes), autocast)
@@ -155,7 +156,7 @@ def classify(
 
 
 def segment(
-    network: MaskRCNN,
+    network: Network,
     features: Features,
     input_boxes: Sequence[torch.Tensor],
     labels: Sequence[torch.Tensor],
@@ -184,7 +185,7 @@ def to_input(boxes: torch.Tensor, features: Features, image: int) -> torch.Tenso
     return resize_boxes(boxes, list(features.sizes[image]), list(features.input_sizes[image]))
 
 
-def _resized(network: MaskRCNN, image: torch.Tensor, size: Size) -> torch.Tensor:
+def _resized(network: Network, image: torch.Tensor, size: Size) -> torch.Tensor:
     """Normalizes and resizes one image as torchvision does, but in place in a float copy."""
     transform = network.transform
     mean, std = (
@@ -195,7 +196,7 @@ def _resized(network: MaskRCNN, image: torch.Tensor, size: Size) -> torch.Tensor
 
 
 def _proposals(
-    network: MaskRCNN,
+    network: Network,
     batch: ImageList,
     levels: dict[str, torch.Tensor],
     objectness: list[torch.Tensor],
@@ -214,7 +215,7 @@ def _proposals(
 
 
 def _box_head(
-    network: MaskRCNN, features: Features, boxes: list[torch.Tensor], autocast: torch.dtype | None
+    network: Network, features: Features, boxes: list[torch.Tensor], autocast: torch.dtype | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     heads = network.roi_heads
     with _autocast(features.device, autocast):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from maskbridge.adapter.confidence import Confidence
 from maskbridge.adapter.errors import SettingsError, nearest
 from maskbridge.adapter.validation import Fraction, PositiveInteger, Validated
 
@@ -22,11 +23,12 @@ class Settings(Validated):
     """Settings of a request, from `maskbridge.adapter.MaskRCNN.settings`.
 
     Attributes:
-        confidence_threshold: objects with a higher score are detected, 0 to 1.
+        confidence_threshold: objects with a higher score are detected, 0 to 1; the lowest of ``class_thresholds``, if set.
         mask_threshold: pixels with a probability of at least this are in a mask, 0 to 1.
         classes: for each label, whether it is detected.
         max_detections: maximum number of objects per image.
         masks: whether masks are predicted; if not, the mask head is not run.
+        class_thresholds: for each label its own confidence threshold; None if all have the same.
 
     Example:
         >>> Settings(confidence_threshold=2, mask_threshold=0.5, classes=(False, True), max_detections=100)
@@ -39,6 +41,7 @@ class Settings(Validated):
     classes: tuple[bool, ...]
     max_detections: PositiveInteger
     masks: bool = True
+    class_thresholds: tuple[Fraction, ...] | None = None
 
 
 def class_choices(class_names: Sequence[str]) -> list[str]:
@@ -69,6 +72,38 @@ def class_flags(class_names: Sequence[str], classes: Collection[str] | None) -> 
             raise SettingsError(f"unknown class {name!r}: {nearest(str(name), allowed)}")
     chosen = set(allowed if classes is None else classes)
     return (False, *(name in chosen for name in class_names[1:]))
+
+
+def request_settings(
+    class_names: Sequence[str],
+    confidence: Confidence,
+    *,
+    mask_threshold: float,
+    classes: Collection[str] | None,
+    max_detections: int,
+    masks: bool = True,
+) -> Settings:
+    """The settings of a request for a network of these classes (see `maskbridge.adapter.MaskRCNN.predict`).
+
+    Raises:
+        SettingsError: a value is out of range, or a class is unknown.
+
+    Example:
+        >>> names = ["__background__", "person", "dog"]
+        >>> confidence = Confidence(0.5, (("dog", 0.4),))
+        >>> request_settings(names, confidence, mask_threshold=0.5, classes=None, max_detections=100).class_thresholds
+        (0.5, 0.5, 0.4)
+    """
+    confidence.check_classes(class_choices(class_names))
+    thresholds = tuple(confidence.of_class(name) for name in class_names)
+    return Settings(
+        confidence_threshold=min(thresholds) if confidence.by_class else confidence.default,
+        mask_threshold=mask_threshold,
+        classes=class_flags(class_names, classes),
+        max_detections=max_detections,
+        masks=masks,
+        class_thresholds=thresholds if confidence.by_class else None,
+    )
 
 
 def checked_labels(labels: Sequence[str | int | None] | None, class_names: Sequence[str], count: int) -> list[int]:

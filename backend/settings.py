@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from maskbridge.adapter.errors import nearest
+from maskbridge.adapter.confidence import confidence_of
+from maskbridge.adapter.errors import SettingsError, nearest
 from maskbridge.adapter.settings import Precision
 from maskbridge.adapter.training.settings import (
     VALIDATION_FRACTION,
@@ -18,9 +19,17 @@ from maskbridge.adapter.training.settings import (
     ValidationFraction,
 )
 from maskbridge.adapter.validation import Fraction
+from maskbridge.adapter.weights.class_names import parse_class_names
 from maskbridge.labelstudio.settings import LabelStudioSettings, read_settings
 
 _TRAINING = TrainingSettings()
+
+
+def _confidence_text(value: Any) -> str:
+    try:
+        return str(confidence_of(value))
+    except SettingsError as error:
+        raise ValueError(str(error).removeprefix("confidence_threshold is ")) from None
 
 
 class ServerSettings(LabelStudioSettings):
@@ -32,9 +41,15 @@ class ServerSettings(LabelStudioSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for all.")
     port: int = Field(9090, ge=1, le=65535, description="Port to listen on.")
-    weights: str = Field("DEFAULT", description="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…")
+    weights: str = Field("DEFAULT", description="bundled, COCO_V1, a file of safetensors or torch, or https://…#sha256=…")
     builder: str | None = Field(None, description="The network's builder, if the weights do not name it.")
-    confidence: Fraction = Field(0.5, description="Objects with a score above it are detected.")
+    class_names: str | None = Field(
+        None, description="Names of the weights' classes, or a file of them, if they have none."
+    )
+    norm_eps: float | None = Field(None, ge=0, le=1, description="Epsilon of frozen norms in a .pth file.")
+    confidence: Annotated[str, BeforeValidator(_confidence_text)] = Field(
+        "0.5", description="Objects with a score above it are detected; or one for each class: person=0.6,dog=0.4."
+    )
     mask_threshold: Fraction = Field(0.5, description="Pixels of at least this probability are in a mask.")
     max_detections: int = Field(100, ge=1, description="Maximum number of objects in an image.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, …; by default a GPU if there is one.")
@@ -66,6 +81,11 @@ class ServerSettings(LabelStudioSettings):
         if (self.basic_auth_user is None) != (self.basic_auth_pass is None):
             raise ValueError("basic_auth_user and basic_auth_pass must be set together or not at all")
         return self
+
+    def own_weights(self) -> dict[str, Any]:
+        """The arguments of `maskbridge.adapter.MaskRCNN` for the server's own weights."""
+        names = parse_class_names(self.class_names)
+        return {"weights": self.weights, "builder": self.builder, "class_names": names, "norm_eps": self.norm_eps}
 
     def with_secrets(self) -> dict[str, Any]:
         """All settings with secrets as plain text, for the standard input of a process of ours; never log them."""

@@ -1,0 +1,3 @@
+"""The command ``maskbridge``. Public are its commands, not these modules."""
+
+__all__: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +18,20 @@ def evaluate(
     field: places.LabelField = "ground_truth",
     split: places.Split = None,
     predictions: Annotated[
-        str | None, typer.Option(help="FiftyOne: evaluate this field, not weights; the App's panel shows the result.")
+        str | None,
+        typer.Option(
+            metavar="FILE.json|FIELD",
+            help="Evaluate predictions, not weights: a file of results, or a field of a FiftyOne dataset.",
+        ),
     ] = None,
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
+    class_names: options.ClassNames = None,
+    norm_eps: options.NormEps = None,
     classes: options.Classes = None,
     device: options.Device = None,
     precision: options.Precision = "float32",
+    strict: places.Strict = False,
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst images to draw.")] = 12,
 ) -> None:
     """Compute COCO metrics: the twelve of boxes and masks, those of each class, curves, and draw the worst images."""
@@ -32,23 +40,42 @@ def evaluate(
 
     with requires("train"):
         from maskbridge.adapter import MaskRCNN
+        from maskbridge.adapter.datasets.readable import refuse_skipped_images
         from maskbridge.adapter.evaluation.measure import evaluate as evaluate_model
+        from maskbridge.adapter.evaluation.measure import measure
+        from maskbridge.adapter.evaluation.prediction_file import read_predictions
         from maskbridge.adapter.evaluation.report import write_report
+        from maskbridge.adapter.weights.class_names import parse_class_names
         from maskbridge.cli.evaluation_report import print_report
         from maskbridge.cli.progress import with_bar
     labeled = places.read_labels(place, images=images, label_field=field, split=split)
+    if strict:
+        refuse_skipped_images(labeled)
     names = options.names(classes)
     if predictions is None:
-        model = MaskRCNN(weights, builder=builder, device=device, precision=precision)
-        steps = evaluate_model(model, labeled, class_names=names)
+        model = MaskRCNN(
+            weights,
+            builder=builder,
+            class_names=parse_class_names(class_names),
+            norm_eps=norm_eps,
+            device=device,
+            precision=precision,
+        )
+        steps = evaluate_model(model, labeled, class_names=names, strict=strict)
+    elif predictions.lower().endswith(".json"):
+        read = read_predictions(Path(predictions), labeled)
+        labeled = replace(labeled, skipped=labeled.skipped + read.skipped)
+        steps = measure(labeled, read.instances(labeled), names or labeled.class_names, strict=strict)
     elif not place.startswith(places.FIFTYONE):
-        raise MaskbridgeError(f"--predictions names a field of a FiftyOne dataset (fiftyone:DATASET), not of {place}")
+        raise MaskbridgeError(
+            f"--predictions is a FILE.json, or a field of a fiftyone:DATASET, not {predictions!r} of {place}"
+        )
     else:
         from maskbridge.plugin.evaluation import of_field
 
         steps = of_field(place.removeprefix(places.FIFTYONE), field, predictions, labeled, split=split, class_names=names)
     evaluation = with_bar(steps, len(labeled))
-    write_report(evaluation, labeled, out, worst=worst)
+    write_report(evaluation, out, worst=worst)
     print_report(evaluation, labeled, out)
-    if labeled.skipped:
+    if labeled.skipped or labeled.skipped_images or evaluation.skipped_images:
         raise typer.Exit(options.SKIPPED)

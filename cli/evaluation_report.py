@@ -11,6 +11,7 @@ from rich.table import Table
 
 from maskbridge.adapter.evaluation.report import CURVES, RESULTS, WORST
 from maskbridge.adapter.evaluation.scores import NUMBERS
+from maskbridge.cli.training_report import print_skipped_images
 
 if TYPE_CHECKING:
     from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset
@@ -40,12 +41,16 @@ def print_report(evaluation: Evaluation, images: LabeledDataset, out: Path) -> N
         table.add_row(number, *(_formatted(scores.numbers[number]) for scores in evaluation.scores.values()))
     console.print(table)
     kinds = [f"{kind} {number}" for kind in evaluation.scores for number in ("AP", "AP50")]
-    classes = Table("class", "objects", *kinds)
+    classes = Table("class", "objects", *kinds, "best F1", "at confidence")
     per_class = evaluation.main.per_class
     for name in sorted(per_class, key=lambda name: -per_class[name]["objects"])[:MAX_ROWS]:
         values = [_formatted(s.per_class[name][number]) for s in evaluation.scores.values() for number in ("AP", "AP50")]
-        classes.add_row(escape(name), f"{per_class[name]['objects']:.0f}", *values)
+        best = [_formatted(per_class[name][number]) for number in ("best_f1", "best_confidence")]
+        classes.add_row(escape(name), f"{per_class[name]['objects']:.0f}", *values, *best)
     console.print(classes)
+    best_values = {name: numbers["best_confidence"] for name, numbers in per_class.items()}
+    if chosen := ",".join(f"{name}={value:g}" for name, value in best_values.items() if value >= 0):
+        console.print(f"highest F1 of each class: --confidence {chosen}", markup=False, soft_wrap=True)
     if "masks" not in evaluation.scores:
         console.print("the labels have no masks: only boxes were evaluated")
     if evaluation.not_measured:
@@ -54,6 +59,9 @@ def print_report(evaluation: Evaluation, images: LabeledDataset, out: Path) -> N
         )
     for reason, count in images.reasons().items():
         console.print(f"labels skipped: {count} x {reason}", markup=False, soft_wrap=True)
+    for note in images.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    print_skipped_images((*images.skipped_images, *evaluation.skipped_images))
     console.print(f"{RESULTS}, {CURVES} and the worst images ({WORST}) are in {out}", markup=False, soft_wrap=True)
 
 

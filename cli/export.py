@@ -14,6 +14,8 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The ONNX file.")],
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
+    class_names: options.ClassNames = None,
+    norm_eps: options.NormEps = None,
     height: Annotated[
         int | None, typer.Option(help="Height of the input, a multiple of 32.  \\[default: the network's own]")
     ] = None,
@@ -35,7 +37,9 @@ def export(
 
         from maskbridge.adapter import MaskRCNN
         from maskbridge.adapter.export.onnx_export import export as run
-    model = MaskRCNN(weights, builder=builder, device="cpu")
+        from maskbridge.adapter.weights.class_names import parse_class_names
+    names = parse_class_names(class_names)
+    model = MaskRCNN(weights, builder=builder, class_names=names, norm_eps=norm_eps, device="cpu")
     size = None if height is None or width is None else (height, width)
     check = run(model, out, input_size=size, batch_size=batch_size, images=images or [])
     print(

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from maskbridge.cli import demo, evaluate, export, predict, serve, train
+from maskbridge.cli import check, demo, evaluate, export, predict, serve, train
 
 app = typer.Typer(
     name="maskbridge",
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("demo")(demo.demo)
+app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
@@ -29,6 +30,12 @@ def run() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:  # a full disk, a read-only folder, …
+        if isinstance(error, BrokenPipeError):  # the reader of our output ended
+            sys.exit(1)
+        file = f"{error.filename}: " if error.filename else ""
+        print(f"maskbridge: {file}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         # By name: importing the adapter here would add the seconds that torch takes to every --help.
         if not any(base.__name__ == "MaskbridgeError" for base in type(error).__mro__):

@@ -8,11 +8,42 @@ import typer
 from annotated_types import Ge, Le
 from pydantic.fields import FieldInfo
 
+from maskbridge.adapter.confidence import DEFAULT, Confidence, confidence_of
+from maskbridge.adapter.errors import SettingsError
+
 Weights = Annotated[
-    str, typer.Option(help="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…", show_default=True)
+    str, typer.Option(help="bundled, COCO_V1, a file of safetensors or torch, or https://…#sha256=…", show_default=True)
+]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B|FILE",
+        help="Names of the weights' classes in their order, or a file with one in a line, if they have none.",
+    ),
+]
+NormEps = Annotated[
+    float | None, typer.Option(help="Epsilon of frozen norms in a .pth file: 0 if it was fine-tuned from COCO_V1.")
 ]
 Builder = Annotated[str | None, typer.Option(help="The network's builder, if the weights do not name it.")]
-Confidence = Annotated[float, typer.Option(min=0, max=1, help="Objects with a score above it are detected.")]
+
+
+def _confidence(text: str) -> Confidence:
+    try:
+        return confidence_of(text)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+CONFIDENCE = Confidence(DEFAULT)
+ConfidenceOption = Annotated[
+    Confidence,
+    typer.Option(
+        parser=_confidence,
+        metavar="NUMBER|NAME=NUMBER,…",
+        help="Objects with a score above it are detected, 0 to 1; or one for each class, as in person=0.6,dog=0.4.",
+        show_default=str(DEFAULT),
+    ),
+]
 MaskThreshold = Annotated[float, typer.Option(min=0, max=1, help="Pixels of at least this probability are in a mask.")]
 Classes = Annotated[str | None, typer.Option(help="Names of the classes, separated by commas; by default all.")]
 Precision = Annotated[

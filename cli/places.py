@@ -33,14 +33,23 @@ AnyPlace = Annotated[
 Labels = Annotated[str, typer.Argument(metavar="PLACE", help=f"{_LABELS}.", show_default=False)]
 Images = Annotated[
     Path | None,
-    typer.Option(help="Folder of the images of a FILE.json.  \\[default: images beside it, or its folder]"),
+    typer.Option(help="Folder of the images of a FILE.json.  \\[default: its folder, then images and data in it]"),
 ]
 Split = Annotated[str | None, typer.Option(help="Only images of this split: COCO's 'split', FiftyOne's tag.")]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at an image that is missing, unreadable or of another size, do not skip it."),
+]
 LabelField = Annotated[str, typer.Option("--field", help="The field of the FiftyOne dataset that holds the labels.")]
 
 
 def read_labels(
-    place: str, *, images: Path | None = None, label_field: str = "ground_truth", split: str | None = None
+    place: str,
+    *,
+    images: Path | None = None,
+    label_field: str = "ground_truth",
+    split: str | None = None,
+    fetch: bool = True,
 ) -> LabeledDataset:
     """The labeled images of a place.
 
@@ -49,6 +58,7 @@ def read_labels(
         images: the folder of a file's images, if not the one beside it.
         label_field: the field of a FiftyOne dataset.
         split: only images of this split (COCO) or with this tag (FiftyOne).
+        fetch: whether the images of a Label Studio project are fetched; if not, their sizes are those that regions state.
 
     Raises:
         MaskbridgeError: the place has no labels, or they cannot be read.
@@ -63,7 +73,7 @@ def read_labels(
         from maskbridge.labelstudio.project import read_project
         from maskbridge.labelstudio.settings import label_studio_settings
 
-        return read_project(project_number(place), label_studio_settings())
+        return read_project(project_number(place), label_studio_settings(), fetch=fetch)
     path = Path(place)
     if path.is_dir():
         files = ", ".join(sorted(file.name for file in path.glob("*.json"))) or "it has none"
@@ -84,16 +94,33 @@ def read_labels(
 
 
 @dataclass(frozen=True)
+class PlaceImage:
+    """An image of a place.
+
+    Attributes:
+        path: its file.
+        name: for results, if the path does not give it.
+        image_id: its id in a COCO file.
+    """
+
+    path: Path
+    name: str | None = None
+    image_id: int | str | None = None
+
+
+@dataclass(frozen=True)
 class PlaceImages:
     """The images of a place.
 
     Attributes:
-        files: their files; with a name if the path does not name them.
+        images: those that have a file.
         skipped: why an image cannot be read, by name.
+        categories: the category id of each class name in a COCO file, else None.
     """
 
-    files: Mapping[Path, str | None]
+    images: tuple[PlaceImage, ...]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, int | str] | None = None
 
 
 def find_images(place: str, *, images: Path | None = None, out: Path | None = None) -> PlaceImages:
@@ -108,29 +135,58 @@ def find_images(place: str, *, images: Path | None = None, out: Path | None = No
         MaskbridgeError: there is no such place, or it cannot be read.
     """
     if place.startswith(FIFTYONE):
-        return PlaceImages({Path(path): None for path in fiftyone_dataset(place).values("filepath")})
+        return PlaceImages(tuple(PlaceImage(Path(path)) for path in fiftyone_dataset(place).values("filepath")))
     if place.startswith(LABEL_STUDIO):
         number = project_number(place)
         from maskbridge.labelstudio.project import fetch_images
         from maskbridge.labelstudio.settings import label_studio_settings
 
-        return PlaceImages(*fetch_images(number, label_studio_settings()))
+        fetched = fetch_images(number, label_studio_settings())
+        return PlaceImages(tuple(PlaceImage(path, name) for name, path in fetched.files.items()), fetched.failures)
     path = Path(place)
     if path.is_dir():
-        from maskbridge.adapter.images import file_endings
-
-        endings = file_endings()
-        images_in = (file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
-        files = {file: None for file in images_in if out is None or absolute(out) not in absolute(file).parents}
-        if not files:
-            raise MaskbridgeError(f"no images in {place} (file endings: {', '.join(sorted(endings))})")
-        return PlaceImages(files)
+        return _images_below(path, out)
     if not (path.exists() or path.is_symlink()):
         raise MaskbridgeError(f"{place}: no such file or folder")
-    if path.suffix.lower() != ".json":
-        return PlaceImages({path: None})
-    labeled = read_labels(place, images=images)
-    return PlaceImages({image.image: None for image in labeled if isinstance(image.image, Path)})
+    return PlaceImages((PlaceImage(path),)) if path.suffix.lower() != ".json" else _images_of_file(path, images)
+
+
+def _images_of_file(path: Path, folder: Path | None) -> PlaceImages:
+    """The images of a COCO file, with their ids, or of an export of Label Studio."""
+    from maskbridge.adapter.datasets.coco_file import parse_coco_file
+    from maskbridge.adapter.datasets.labeled_dataset import read_json
+
+    contents = read_json(path)
+    if isinstance(contents, list):
+        labeled = read_labels(str(path), images=folder)
+        tasks = tuple(PlaceImage(image.image, image.name) for image in labeled if isinstance(image.image, Path))
+        return PlaceImages(tasks, {image.name: image.reason for image in labeled.skipped_images})
+    file = parse_coco_file(contents, path, folder)
+    return PlaceImages(
+        tuple(PlaceImage(image.path, image.name, image.id) for image in file.images),
+        {image.name: image.reason for image in file.skipped_images},
+        {category.name: category.id for category in reversed(list(file.categories.values()))},  # the first of a name
+    )
+
+
+def _images_below(folder: Path, out: Path | None) -> PlaceImages:
+    """The images in a folder and its subfolders, by their endings; macOS's ``._`` files are not images."""
+    from maskbridge.adapter.images import HEIF_ENDINGS, file_endings, missing_format
+
+    endings = file_endings()
+    files: list[PlaceImage] = []
+    skipped: dict[str, str] = {}
+    for file in folder.rglob("*"):
+        is_image = file.suffix.lower() in endings | HEIF_ENDINGS and not file.name.startswith("._") and file.is_file()
+        if not is_image or (out is not None and absolute(out) in absolute(file).parents):
+            continue
+        if (missing := missing_format(file)) is None:
+            files.append(PlaceImage(file))
+        else:
+            skipped[file.relative_to(folder).as_posix()] = missing
+    if not files and not skipped:
+        raise MaskbridgeError(f"no images in {folder} (file endings: {', '.join(sorted(endings))})")
+    return PlaceImages(tuple(files), skipped)
 
 
 def absolute(path: Path) -> Path:

@@ -1,9 +1,10 @@
-"""``maskbridge predict``: images in, annotated images and a COCO results file out."""
+"""``maskbridge predict``: images in, annotated images and COCO files out."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,35 +13,62 @@ from maskbridge.cli import options, places
 
 def predict(
     place: places.AnyPlace,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the annotated images and predictions.json.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for the annotated images, predictions.json and dataset.json.")
+    ],
     images: places.Images = None,
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
-    confidence: options.Confidence = 0.5,
+    class_names: options.ClassNames = None,
+    norm_eps: options.NormEps = None,
+    confidence: options.ConfidenceOption = options.CONFIDENCE,
     mask_threshold: options.MaskThreshold = 0.5,
     classes: options.Classes = None,
+    pictures: Annotated[bool, typer.Option(help="Write annotated images.")] = True,
+    form: Annotated[
+        Literal["rle", "polygons"], typer.Option("--format", help="The form of the masks in the results.")
+    ] = "rle",
     device: options.Device = None,
     precision: options.Precision = "float32",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
     ] = None,
 ) -> None:
-    """Detect objects in images: annotated PNGs, COCO results, a table. The same command resumes after an interruption."""
+    """Detect objects in images: annotated PNGs, COCO results, a table. The same command resumes after an interruption.
+
+    Of a single COCO file, the results have the image and category ids, and only its categories.
+    """
     from maskbridge.adapter import MaskRCNN
+    from maskbridge.adapter.devices import default_batch_size
+    from maskbridge.adapter.settings import class_choices
+    from maskbridge.adapter.weights.class_names import parse_class_names
     from maskbridge.cli.image_files import image_files
+    from maskbridge.cli.interruption import resumable
     from maskbridge.cli.prediction_report import print_report
     from maskbridge.cli.prediction_run import PredictionRun
 
     parts = [places.find_images(address, images=images, out=out) for address in place]
-    files = image_files(parts)
+    from_coco = len(parts) == 1 and parts[0].categories is not None
+    files = image_files(image if from_coco else replace(image, image_id=None) for part in parts for image in part.images)
     skipped = {name: reason for part in parts for name, reason in part.skipped.items()}
-    model = MaskRCNN(weights, builder=builder, device=device, precision=precision)
+    model = MaskRCNN(
+        weights,
+        builder=builder,
+        class_names=parse_class_names(class_names),
+        norm_eps=norm_eps,
+        device=device,
+        precision=precision,
+    )
     settings = model.settings(
         confidence_threshold=confidence, mask_threshold=mask_threshold, classes=options.names(classes)
     )
-    run = PredictionRun(model, settings, out)
-    run.predict(files, batch_size=batch_size)
-    failures = skipped | run.failures(files)
-    print_report(run, files, failures)
-    if failures:
+    categories = parts[0].categories if from_coco else None
+    if categories is None:
+        categories = {name: model.class_names.index(name) for name in class_choices(model.class_names)}
+    run = PredictionRun(model, settings, out, categories=categories, pictures=pictures, form=form)
+    with resumable():
+        tally = run.predict(files, batch_size=batch_size or default_batch_size(model.device))
+    failures = skipped | tally.failures
+    print_report(tally, failures, out, pictures=pictures)
+    if failures or tally.dropped:
         raise typer.Exit(options.SKIPPED)

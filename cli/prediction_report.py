@@ -1,17 +1,21 @@
-"""The results of ``maskbridge predict`` as a table."""
+"""The results of ``maskbridge predict`` as tables."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from maskbridge.cli.image_files import ImageFile
-from maskbridge.cli.prediction_run import RESULTS, PredictionRun
+from maskbridge.cli.prediction_files import DATASET, RESULTS
 
-MAX_ROWS = 40
+if TYPE_CHECKING:
+    from maskbridge.cli.prediction_run import Tally
+
+MAX_FAILURES = 100
 
 
 def describe_counts(counts: Mapping[str, int]) -> str:
@@ -25,23 +29,26 @@ def describe_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in ordered) or "nothing"
 
 
-def print_report(run: PredictionRun, images: list[ImageFile], failures: Mapping[str, str]) -> None:
-    """Prints the objects of each image, the failures with their reasons, and the folder of the results."""
-    table, console = Table("image", "objects"), Console()
-    for image in images[:MAX_ROWS]:
-        counts = run.entries[image.name].get("counts", {})
-        failed = run.entries[image.name].get("failed")
-        table.add_row(escape(image.name), f"[red]{escape(failed)}[/red]" if failed else escape(describe_counts(counts)))
-    console.print(table)
-    if len(images) > MAX_ROWS:
-        console.print(f"… and {len(images) - MAX_ROWS} more images")
-    objects = sum(sum(entry.get("counts", {}).values()) for entry in run.entries.values())
-    console.print(
-        f"{len(images) - len(run.failures(images))} images, {objects} objects: "
-        f"annotated images and {RESULTS} are in {run.out}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    for name, reason in failures.items():
-        Console(stderr=True).print(f"failed: {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+def print_report(tally: Tally, failures: Mapping[str, str], out: Path, *, pictures: bool) -> None:
+    """Prints the objects of each class and of the first images, the failures with their reasons, and the folder."""
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    images = Table("image", "objects")
+    for name, counts in tally.first.items():
+        images.add_row(escape(name), escape(describe_counts(counts)))
+    console.print(images)
+    if tally.images > len(tally.first):
+        console.print(f"… and {tally.images - len(tally.first)} more images")
+    classes = Table("class", "objects")
+    for name, count in tally.objects.most_common():
+        classes.add_row(escape(name), str(count))
+    console.print(classes)
+    files = f"{RESULTS} and {DATASET}" + (" and annotated images" if pictures else "")
+    text = f"{tally.images} images, {tally.objects.total()} objects: {files} are in {out}"
+    console.print(text, markup=False, soft_wrap=True)
+    if tally.dropped:
+        text = f"dropped, since the labels have no such class: {describe_counts(tally.dropped)}"
+        errors.print(text, markup=False, soft_wrap=True)
+    for name, reason in list(failures.items())[:MAX_FAILURES]:
+        errors.print(f"failed: {name}: {reason}", markup=False, soft_wrap=True)
+    if len(failures) > MAX_FAILURES:
+        errors.print(f"… and {len(failures) - MAX_FAILURES} more images that failed")

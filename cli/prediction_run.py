@@ -5,19 +5,60 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from maskbridge.adapter import ImageError, Instances, MaskbridgeError, MaskRCNN
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from maskbridge.adapter import ImageError, Instances, MaskRCNN
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.drawing import draw
+from maskbridge.adapter.images import read_each
+from maskbridge.adapter.journal import Journal
+from maskbridge.adapter.polygons import to_polygons
 from maskbridge.adapter.settings import Settings
 from maskbridge.cli.image_files import ImageFile
+from maskbridge.cli.prediction_files import write_dataset, write_results
 
 JOURNAL = ".maskbridge-run.jsonl"
-RESULTS = "predictions.json"
+_WRITERS = 2
+_WAITING = 8
+"""Batches that may wait to be written: then the network waits too, so memory stays flat."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An image's prediction, or why it failed, and its pixels if they are drawn."""
+
+    image: ImageFile
+    result: Instances | ImageError
+    pixels: torch.Tensor | None
+
+
+@dataclass
+class Tally:
+    """The counts of a run.
+
+    Attributes:
+        images: images predicted.
+        objects: objects in the results, by class.
+        dropped: objects of classes that the labels' file does not have, by class.
+        failures: why an image failed, by its name.
+        first: the objects of the first images, by name.
+    """
+
+    images: int = 0
+    objects: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
+    first: dict[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class PredictionRun:
@@ -28,83 +69,138 @@ class PredictionRun:
         model: the model.
         settings: the settings of the model.
         out: the folder; created if missing.
+        categories: the category id of each class name in the results; objects of other classes are dropped and counted.
+        pictures: whether annotated images are written.
+        form: the form of the masks in the results.
     """
 
-    def __init__(self, model: MaskRCNN, settings: Settings, out: Path) -> None:
+    def __init__(
+        self,
+        model: MaskRCNN,
+        settings: Settings,
+        out: Path,
+        *,
+        categories: Mapping[str, int | str],
+        pictures: bool = True,
+        form: Literal["rle", "polygons"] = "rle",
+    ) -> None:
         self.model, self.settings, self.out = model, settings, out
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MaskbridgeError(f"{out}: cannot create the folder ({error.strerror})") from error
-        identity = [model.fingerprint, settings.model_dump()]
-        self._key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-        self.entries = self._read_journal()
+        self.categories, self.pictures, self.form = categories, pictures, form
 
-    def predict(self, images: list[ImageFile], *, batch_size: int | None = None, progress: bool = True) -> None:
-        """Predicts the images that are not finished, then writes `RESULTS`."""
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    @property
+    def key(self) -> str:
+        """A hash of all that the results depend on."""
+        identity = [self.model.fingerprint, self.settings.model_dump(), dict(self.categories), self.form]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
-        remaining = [image for image in images if not self._is_done(image)]
+    def predict(self, images: Sequence[ImageFile], *, batch_size: int = 1, progress: bool = True) -> Tally:
+        """Predicts the images that are not finished, then writes the result files; returns the counts of all images."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        console = Console(stderr=True)
-        with (
-            Progress(*columns, console=console, disable=not progress) as bar,
-            (self.out / JOURNAL).open("a", encoding="utf-8") as journal,
-        ):
+        bar = Progress(*columns, console=Console(stderr=True), disable=not progress)
+        with Journal(self.out / JOURNAL, self.key) as journal, bar:
+            numbers = _numbers(images, journal)
+            remaining = [image for image in images if not self._is_done(image, journal)]
             task = bar.add_task("images", total=len(images), completed=len(images) - len(remaining))
-            for image, result in self._results(remaining, batch_size):
-                entry = self._finish(image, result)
-                self.entries[image.name] = entry
-                journal.write(json.dumps(entry) + "\n")
-                journal.flush()
+            for image, entry in self._entries(remaining, batch_size):
+                journal.append(image.name, {**entry, "image_id": numbers[image.name]})
                 bar.advance(task)
-        self._write_results(images)
+            return self._write(images, journal)
 
-    def failures(self, images: list[ImageFile]) -> dict[str, str]:
-        """The reasons of the images that failed, by name."""
-        return {image.name: reason for image in images if (reason := self.entries[image.name].get("failed"))}
+    def _entries(self, images: Sequence[ImageFile], batch_size: int) -> Iterator[tuple[ImageFile, dict[str, Any]]]:
+        """The journal's entries, in order: images are drawn in threads, beside the network."""
+        waiting: deque[tuple[ImageFile, Future[dict[str, Any]]]] = deque()
+        with ThreadPoolExecutor(_WRITERS, thread_name_prefix="write") as writers:
+            try:
+                for prediction in self._predictions(images, batch_size):
+                    waiting.append((prediction.image, writers.submit(self._finish, prediction)))
+                    while waiting and (len(waiting) > _WAITING * batch_size or waiting[0][1].done()):
+                        image, entry = waiting.popleft()
+                        yield image, entry.result()
+                for image, entry in waiting:
+                    yield image, entry.result()
+            finally:
+                writers.shutdown(cancel_futures=True)
 
-    def _results(
-        self, images: list[ImageFile], batch_size: int | None
-    ) -> Iterator[tuple[ImageFile, Instances | ImageError]]:
-        paths = (image.path for image in images)
-        return zip(images, self.model.predict_each(paths, settings=self.settings, batch_size=batch_size))
+    def _predictions(self, images: Sequence[ImageFile], batch_size: int) -> Iterator[Prediction]:
+        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+            chunks = read_each((image.path for image in images), batch_size)
+            upcoming: Future[list[torch.Tensor | ImageError] | None] = reader.submit(next, chunks, None)
+            rest = iter(images)
+            while (chunk := upcoming.result()) is not None:
+                upcoming = reader.submit(next, chunks, None)  # the next batch is read while the network runs
+                results = self.model.predict_read(chunk, self.settings)
+                for image, pixels, result in zip(islice(rest, len(chunk)), chunk, results):
+                    is_drawn = self.pictures and isinstance(pixels, torch.Tensor)
+                    yield Prediction(image, result, pixels if is_drawn else None)  # type: ignore[arg-type]
 
-    def _finish(self, image: ImageFile, result: Instances | ImageError) -> dict[str, Any]:
-        entry: dict[str, Any] = {"key": self._key, "name": image.name, "stamp": _stamp(image.path)}
-        picture = self.out / image.picture
+    def _finish(self, prediction: Prediction) -> dict[str, Any]:
+        image, result = prediction.image, prediction.result
+        picture, entry = self.out / image.picture, {"stamp": _stamp(image.path)}
         if isinstance(result, ImageError):
             picture.unlink(missing_ok=True)
             return entry | {"failed": result.reason}
-        with atomic_write(picture) as file:
-            draw(image.path, result).save(file, format="PNG", compress_level=1)
-        return entry | {"counts": Counter(result.names), "results": result.to_coco(image.image_id)}
+        if prediction.pixels is not None:
+            with atomic_write(picture) as file:
+                draw(prediction.pixels, result).save(file, format="PNG", compress_level=1)
+        known = result[[name in self.categories for name in result.names]] if len(result) else result
+        rows = known.to_coco()
+        for row, name, crop in zip(rows, known.names, known.masks):
+            del row["image_id"]
+            row["category_id"] = self.categories[name]
+            if self.form == "polygons" and crop is not None and (outlines := to_polygons(crop)):
+                row["segmentation"] = [outline.ravel().tolist() for outline in outlines]
+        dropped = Counter(name for name in result.names if name not in self.categories)
+        areas = [
+            int(w * h) if crop is None else crop.area for crop, (_, _, w, h) in zip(known.masks, (r["bbox"] for r in rows))
+        ]
+        counts = Counter(known.names)
+        return entry | {"size": result.size, "counts": counts, "dropped": dropped, "areas": areas, "results": rows}
 
-    def _is_done(self, image: ImageFile) -> bool:
-        entry = self.entries.get(image.name, {})
-        if "results" not in entry:  # failed or not started: a corrupt image may have been repaired
+    def _is_done(self, image: ImageFile, journal: Journal) -> bool:
+        if image.name not in journal:
             return False
-        return entry.get("stamp") == _stamp(image.path) and (self.out / image.picture).is_file()
+        entry = journal[image.name]
+        if "results" not in entry:  # it failed, and may have been repaired
+            return False
+        return entry.get("stamp") == _stamp(image.path) and (not self.pictures or (self.out / image.picture).is_file())
 
-    def _read_journal(self) -> dict[str, dict[str, Any]]:
-        path, entries = self.out / JOURNAL, {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # a killed run may leave an incomplete line
-                    entry = json.loads(line)
-                    if entry["key"] == self._key:
-                        entries[entry["name"]] = entry
-        with atomic_write(path) as file:  # drops entries of other settings and an incomplete last line
-            file.write_text("".join(json.dumps(entry) + "\n" for entry in entries.values()), encoding="utf-8")
-        return entries
+    def _write(self, images: Sequence[ImageFile], journal: Journal) -> Tally:
+        tally, entries = Tally(), _Entries(images, journal)
+        for image, entry in zip(images, entries):
+            if "failed" in entry:
+                tally.failures[image.name] = entry["failed"]
+                continue
+            tally.images += 1
+            tally.objects.update(entry["counts"])
+            tally.dropped.update(entry["dropped"])
+            if len(tally.first) < 10:
+                tally.first[image.name] = entry["counts"]
+        class_names = {json.dumps(number): name for name, number in self.categories.items()}
+        write_results(self.out, entries, class_names)
+        write_dataset(self.out, entries, self.categories)
+        return tally
 
-    def _write_results(self, images: list[ImageFile]) -> None:
-        results = []
-        for image in images:
-            results += [result | {"file_name": image.name} for result in self.entries[image.name].get("results", [])]
-        with atomic_write(self.out / RESULTS) as file:
-            file.write_text(json.dumps(results), encoding="utf-8")
+
+@dataclass(frozen=True)
+class _Entries:
+    """The journal's entries of images, in their order, read at each iteration."""
+
+    images: Sequence[ImageFile]
+    journal: Journal
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self.journal[image.name] for image in self.images)
+
+
+def _numbers(images: Sequence[ImageFile], journal: Journal) -> dict[str, int | str]:
+    """The id of each image: its place's; else the one in the journal; else the next free number."""
+    numbers: dict[str, int | str] = {image.name: image.image_id for image in images if image.image_id is not None}
+    for image in images:
+        if image.name not in numbers and image.name in journal:
+            numbers[image.name] = journal[image.name]["image_id"]
+    taken = set(numbers.values())
+    free = (number for number in count(1) if number not in taken)
+    return {image.name: numbers[image.name] if image.name in numbers else next(free) for image in images}
 
 
 def _stamp(path: Path) -> list[int]:

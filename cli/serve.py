@@ -6,16 +6,26 @@ from typing import Annotated
 
 import typer
 
+from maskbridge.cli import options
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.  \\[default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.  \\[default: 9090]")] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="bundled, COCO_V1, a .safetensors or .pth file, or https://…#sha256=…  \\[default: DEFAULT]"),
+        typer.Option(help="bundled, COCO_V1, a file of safetensors or torch, or https://…#sha256=…  \\[default: DEFAULT]"),
     ] = None,
+    class_names: Annotated[
+        str | None,
+        typer.Option(metavar="A,B|FILE", help="Names of the weights' classes, or a file of them, if they have none."),
+    ] = None,
+    norm_eps: options.NormEps = None,
     confidence: Annotated[
-        float | None, typer.Option(help="Objects with a score above it are detected.  \\[default: 0.5]")
+        str | None,
+        typer.Option(
+            help="Objects with a score above it are detected; or one for each class: person=0.6,dog=0.4.  \\[default: 0.5]"
+        ),
     ] = None,
     mask_threshold: Annotated[
         float | None, typer.Option(help="Pixels of at least this probability are in a mask.  \\[default: 0.5]")
@@ -56,6 +66,8 @@ def serve(
             host=host,
             port=port,
             weights=weights,
+            class_names=class_names,
+            norm_eps=norm_eps,
             confidence=confidence,
             mask_threshold=mask_threshold,
             device=device,

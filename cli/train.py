@@ -26,12 +26,15 @@ def train(
     validation: Annotated[str | None, typer.Option(metavar="PLACE", help="A place with the labels for validation.")] = None,
     validation_split: Annotated[str | None, typer.Option(help="The split used for validation.")] = None,
     validation_fraction: Annotated[float, option(FieldInfo.from_annotation(ValidationFraction))] = VALIDATION_FRACTION,
+    strict: places.Strict = False,
     segment_boxes: Annotated[
         bool,
         typer.Option("--segment-boxes", help="Predict masks for labels with boxes only, with the weights to start from."),
     ] = False,
     weights: options.Weights = "DEFAULT",
     builder: options.Builder = None,
+    class_names: options.ClassNames = None,
+    norm_eps: options.NormEps = None,
     weights_backbone: Annotated[
         str | None, typer.Option(help="With --weights none: weights of the backbone, by name or a .pth file.")
     ] = None,
@@ -57,10 +60,13 @@ def train(
         import torch
 
         from maskbridge.adapter import MaskRCNN
+        from maskbridge.adapter.datasets.readable import refuse_skipped_images
         from maskbridge.adapter.errors import SettingsError
         from maskbridge.adapter.training.box_masks import with_masks
         from maskbridge.adapter.training.devices import is_child_rank
         from maskbridge.adapter.training.run import train as run
+        from maskbridge.adapter.weights.class_names import parse_class_names
+        from maskbridge.cli.interruption import resumable
         from maskbridge.cli.progress import with_bar
         from maskbridge.cli.training_report import print_data, print_report
     settings = TrainingSettings(
@@ -83,7 +89,10 @@ def train(
         validated = read(place, split=validation_split)
     else:
         labeled, validated = labeled.split(validation_fraction)
-    class_names = options.names(classes)
+    if strict:
+        refuse_skipped_images(labeled)
+        refuse_skipped_images(validated)
+    new_names = options.names(classes)
     torch.manual_seed(seed)
     scratch = weights.lower() == "none"
     if scratch and segment_boxes:
@@ -92,7 +101,8 @@ def train(
         None if scratch else weights,
         builder=builder,
         weights_backbone=weights_backbone,
-        class_names=(class_names or labeled.class_names) if scratch else None,
+        class_names=(new_names or labeled.class_names) if scratch else parse_class_names(class_names),
+        norm_eps=norm_eps,
         device=device,
     )
     if segment_boxes:
@@ -100,8 +110,9 @@ def train(
         validated = with_bar(with_masks(validated, model), len(validated), "masks for boxes")
     if not is_child_rank():
         print_data(labeled, validated)
-    report = run(model, labeled, out, settings, class_names=class_names, validation=validated or None)
+    with resumable():
+        report = run(model, labeled, out, settings, class_names=new_names, validation=validated or None, strict=strict)
     if not is_child_rank():
         print_report(report)
-    if report.skipped_labels:
+    if report.skipped_labels or report.skipped_images:
         raise typer.Exit(options.SKIPPED)

@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset
+    from collections.abc import Sequence
+
+    from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, SkippedImage
     from maskbridge.adapter.training.run import TrainingReport
 
 MAX_ROWS = 12
@@ -30,6 +32,8 @@ def print_data(images: LabeledDataset, validation: LabeledDataset) -> None:
         console.print(f"  skipped: {label.image}, {label.label}: {label.reason}", markup=False, soft_wrap=True)
     if len(images.skipped) > MAX_ROWS:
         console.print(f"  … and {len(images.skipped) - MAX_ROWS} more labels")
+    for note in (*images.notes, *validation.notes):
+        console.print(f"  note: {note}", markup=False, soft_wrap=True)
 
 
 def print_report(report: TrainingReport) -> None:
@@ -49,7 +53,24 @@ def print_report(report: TrainingReport) -> None:
     if len(reasons) > MAX_ROWS:
         rest = sum(count for _, count in reasons[MAX_ROWS:])
         console.print(f"  … and {rest} more labels, for {len(reasons) - MAX_ROWS} other reasons")
+    print_skipped_images(report.skipped_images)
     if report.resumed:
         console.print(f"resumed after epoch {report.resumed}")
     console.print(f"the best weights (epoch {report.best_epoch}): {report.best}", markup=False, soft_wrap=True)
     console.print(f"to try them: maskbridge predict IMAGES --weights {report.best} -o FOLDER", markup=False, soft_wrap=True)
+
+
+def print_skipped_images(images: Sequence[SkippedImage]) -> None:
+    """Prints the images that were skipped, with their reasons.
+
+    Example:
+        >>> from maskbridge.adapter.datasets.labeled_dataset import SkippedImage
+        >>> print_skipped_images([SkippedImage("a.jpg", "no such file", labels=2)])
+        image skipped: a.jpg (2 labels): no such file
+    """
+    console = Console(highlight=False)
+    for image in images[:MAX_ROWS]:
+        text = f"image skipped: {image.name} ({image.labels} labels): {image.reason}"
+        console.print(text, markup=False, soft_wrap=True)
+    if len(images) > MAX_ROWS:
+        console.print(f"… and {len(images) - MAX_ROWS} more images")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskbridge.adapter.coco import AnnotationError
-from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage, SkippedLabel
+from maskbridge.adapter.confidence import Confidence
+from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage, SkippedImage, SkippedLabel
 from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import read_size
 from maskbridge.adapter.instances import BACKGROUND, Instances
@@ -18,53 +21,43 @@ from maskbridge.labelstudio.label_config import LabelConfig
 from maskbridge.labelstudio.plan import kind_of, tag_of
 from maskbridge.labelstudio.tags import LabelTag
 from maskbridge.labelstudio.tags.label_tag import size_of
-from maskbridge.labelstudio.tasks import image_values
+from maskbridge.labelstudio.tasks import ImageValue, image_values
 
 Locate = Callable[[object, Mapping[str, Any]], Path]
 """Returns the file of an image, from the image tag's value in the task's data, and the task."""
 
 
-def labeled_dataset(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, locate: Locate) -> LabeledDataset:
+def labeled_dataset(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, locate: Locate | None) -> LabeledDataset:
     """The images of annotated tasks, with their regions as instances: one instance for each region.
 
     One annotation of a task is used: the ground truth, else the newest; cancelled ones are ignored. A task whose annotation
     has no regions is an image without objects; a task without an annotation is skipped. Regions that cannot be read and
-    images that cannot be fetched are in the dataset's ``skipped``, with the reason.
+    images that cannot be fetched are in the dataset's ``skipped`` and ``skipped_images``, with the reason.
 
     Args:
         tasks: the tasks of Label Studio's JSON export.
         config: the project's label config.
-        locate: returns the file of an image; a `TaskImageError` or `ImageError` that it raises is the reason.
+        locate: returns the file of an image; a `TaskImageError` or `ImageError` that it raises is the reason. None if
+            images are not read: their sizes are those that regions state, and 0 x 0 where there is none.
     """
     names = class_names(config)
-    images, skipped = [], []
+    images, skipped, skipped_images = [], [], []
     for task in tasks:
         annotation = chosen_annotation(task)
         if annotation is None:
             continue
-        for image, index, value, tags in images_in(task, config):
-            name = image_name(task, index)
+        for image in images_in(task, config):
+            regions = _regions_on(annotation, image)
             try:
-                path = locate(value, task)
-                size = read_size(path)
+                path = Path(image.name) if locate is None else locate(image.value, task)
+                size = _stated_size(regions) if locate is None else read_size(path)
             except (TaskImageError, ImageError) as error:
-                skipped.append(SkippedLabel(name, "all", str(error)))
+                skipped_images.append(SkippedImage(image.name, str(error), len(regions)))
                 continue
-            regions = _regions_on(annotation, image, index)
-            instances, unreadable = _instances(regions, size, tags, names)
-            skipped += [SkippedLabel(name, region_id, reason) for region_id, reason in unreadable]
-            images.append(LabeledImage.of(path, instances, name))
-    return LabeledDataset(tuple(images), names, tuple(skipped))
-
-
-def image_name(task: Mapping[str, Any], index: int | None) -> str:
-    """The name of an image of a task, for messages and results.
-
-    Example:
-        >>> image_name({"id": 7}, None), image_name({"id": 7}, 2)
-        ('task 7', 'task 7 image 2')
-    """
-    return f"task {task.get('id')}" + ("" if index is None else f" image {index}")
+            instances, unreadable = _instances(regions, size, image.tags, names)
+            skipped += [SkippedLabel(image.name, region_id, reason) for region_id, reason in unreadable]
+            images.append(LabeledImage.of(path, instances, image.name))
+    return LabeledDataset(tuple(images), names, tuple(skipped), tuple(skipped_images))
 
 
 def class_names(config: LabelConfig) -> tuple[str, ...]:
@@ -92,34 +85,66 @@ def regions_of(annotation: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
     return [region for region in result if isinstance(region, Mapping)] if isinstance(result, list) else []
 
 
-def images_in(
-    task: Mapping[str, Any], config: LabelConfig
-) -> Iterator[tuple[str, int | None, object, Mapping[str, LabelTag]]]:
+@dataclass(frozen=True)
+class TaskImage:
+    """An image of a task that has label tags.
+
+    Attributes:
+        name: for messages and results, such as ``"task 7"``.
+        image_tag: the name of the image tag that shows it.
+        index: its index in the list that the tag shows; None if the tag shows one image.
+        value: its value in the task's data: an address.
+        tags: the label tags on it, by name.
+    """
+
+    name: str
+    image_tag: str
+    index: int | None
+    value: object
+    tags: Mapping[str, LabelTag]
+
+
+def images_in(task: Mapping[str, Any], config: LabelConfig) -> Iterator[TaskImage]:
     """The images of a task that have label tags.
 
-    Yields:
-        The image tag's name, the image's index in a list or None, its value in the task's data, and the label tags by name.
+    Example:
+        >>> from maskbridge.labelstudio.label_config import parse
+        >>> tag = '<PolygonLabels name="label" toName="image"><Label value="person"/></PolygonLabels>'
+        >>> config = parse(f'<View><Image name="image" value="$image"/>{tag}</View>')
+        >>> [(image.name, image.value) for image in images_in({"id": 7, "data": {"image": "a.jpg"}}, config)]
+        [('task 7', 'a.jpg')]
     """
     for image in config.images:
         controls = [control for control in config.controls if image.name in control.to_names]
-        tags = {control.name: tag for control in controls if (tag := tag_of(control, image.name, (), 0)) is not None}
+        tags = {
+            control.name: tag for control in controls if (tag := tag_of(control, image.name, (), Confidence(0))) is not None
+        }
         if not tags:
             continue
         try:
             images = image_values(image, task["data"])
         except (KeyError, TypeError, AttributeError):
-            images = [(None, None)]
-        for index, value in images:
-            yield image.name, index, value, tags
+            images = [ImageValue(None, None)]
+        for shown in images:
+            name = f"task {task.get('id')}" + ("" if shown.index is None else f" image {shown.index}")
+            yield TaskImage(name, image.name, shown.index, shown.value, tags)
 
 
-def _regions_on(annotation: Mapping[str, Any], image: str, index: int | None) -> list[Mapping[str, Any]]:
+def _regions_on(annotation: Mapping[str, Any], image: TaskImage) -> list[Mapping[str, Any]]:
     """The regions of an annotation on one image of the task."""
     return [
         region
         for region in regions_of(annotation)
-        if region.get("to_name") == image and (index or 0) == (region.get("item_index") or 0)
+        if region.get("to_name") == image.image_tag and (image.index or 0) == (region.get("item_index") or 0)
     ]
+
+
+def _stated_size(regions: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """The size of the image that the first region states; 0 x 0 if none does."""
+    for region in regions:
+        with contextlib.suppress(AnnotationError):
+            return size_of(region)
+    return 0, 0
 
 
 def _instances(
@@ -140,13 +165,13 @@ def _instances(
         try:
             if size_of(region) != size:
                 raise AnnotationError(f"it is for an image of {size_of(region)[::-1]} pixels, the image has {size[::-1]}")
-            box, mask, label = tag.decode_region(region)
+            decoded = tag.decode_region(region)
         except AnnotationError as error:
             unreadable.append((str(region.get("id", "?")), str(error)))
             continue
-        boxes.append(box)
-        masks.append(mask)
-        labels.append(names.index(label))
+        boxes.append(decoded.box)
+        masks.append(decoded.mask)
+        labels.append(names.index(decoded.label))
         ids.append(str(region.get("id", "")))
     handled = {*ids, *(region_id for region_id, _ in unreadable)}
     for region in unmatched:  # texts and choices of a region repeat its id and its position

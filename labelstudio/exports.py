@@ -42,7 +42,7 @@ def parse_export(tasks: Any, path: Path, images: Path | None) -> LabeledDataset:
     folder = images or path.parent
     dataset = labeled_dataset(tasks, _config_of(tasks), lambda value, task: _image_file(folder, value))
     if not len(dataset):
-        first_reason = f": {dataset.skipped[0].reason}" if dataset.skipped else ""
+        first_reason = f": {dataset.skipped_images[0].reason}" if dataset.skipped_images else ""
         raise DataError(f"{path}: no annotated task with an image in {folder}{first_reason}")
     return dataset
 

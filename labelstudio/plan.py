@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from maskbridge.adapter.confidence import Confidence, confidence_of
 from maskbridge.adapter.settings import class_choices
 from maskbridge.labelstudio.label_config import ControlTag, ImageTag, LabelConfig, label_map, parse, unmapped_labels
 from maskbridge.labelstudio.tags import TAGS, LabelTag
@@ -50,13 +51,13 @@ class Plan:
 
 
 @lru_cache(maxsize=256)
-def make_plan(label_config: str, class_names: tuple[str, ...], confidence: float) -> Plan:
+def make_plan(label_config: str, class_names: tuple[str, ...], confidence: Confidence | float) -> Plan:
     """Makes the plan of a label config. Unmapped labels and classes without a label are logged, once for each config.
 
     Args:
         label_config: XML.
         class_names: the model's, with the background.
-        confidence: the threshold of tags without a ``model_score_threshold``, 0 to 1.
+        confidence: the threshold of tags without a ``model_score_threshold``, or one for each class.
 
     Raises:
         LabelConfigError: the label config cannot be read.
@@ -68,6 +69,7 @@ def make_plan(label_config: str, class_names: tuple[str, ...], confidence: float
         >>> [tag.kind for tag in image.tags]
         ['PolygonLabels']
     """
+    confidence = confidence_of(confidence)
     config = parse(label_config)
     names = class_choices(class_names)
     images = []
@@ -77,7 +79,7 @@ def make_plan(label_config: str, class_names: tuple[str, ...], confidence: float
         filled = tuple(tag for tag in tags if tag.labels)
         if filled:
             classes = [name for name in names if any(name in tag.labels for tag in filled)]
-            threshold = min(tag.threshold for tag in filled)
+            threshold = min(tag.threshold_of(name) for tag in filled for name in tag.labels)
             masks = any(tag.needs_masks for tag in filled)
             images.append(ImagePlan(image, filled, tuple(classes), threshold, masks))
     _log_unmapped(config, images, names)
@@ -90,7 +92,7 @@ def kind_of(control: ControlTag) -> type[LabelTag] | None:
     return next((kind for kind in TAGS if kind.matches(control.tag)), None)
 
 
-def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confidence: float) -> LabelTag | None:
+def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confidence: Confidence) -> LabelTag | None:
     """A control tag as a label tag on one image tag; None if the tag is not supported (choices, text areas, …)."""
     kind = kind_of(control)
     if kind is None:
@@ -100,7 +102,8 @@ def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confiden
         to_name=image,
         labels=label_map(control.labels, class_names),
         label_names=tuple(dict.fromkeys(label.result_name for label in control.labels)),
-        threshold=confidence if control.threshold is None else control.threshold,
+        threshold=confidence.default if control.threshold is None else control.threshold,
+        class_thresholds=confidence.by_class if control.threshold is None else (),
     )
 
 

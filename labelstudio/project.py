@@ -7,13 +7,14 @@ import json
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset
 from maskbridge.adapter.weights.catalog import weights_folder
-from maskbridge.labelstudio.annotations import chosen_annotation, image_name, images_in, labeled_dataset
+from maskbridge.labelstudio.annotations import chosen_annotation, images_in, labeled_dataset
 from maskbridge.labelstudio.client import LabelStudio
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.images.fetching import Fetcher, make_fetcher
@@ -24,52 +25,74 @@ _PAGE = 100
 
 
 def read_project(
-    number: int, settings: LabelStudioSettings, *, on_image: Callable[[int, int], None] = lambda done, total: None
+    number: int,
+    settings: LabelStudioSettings,
+    *,
+    fetch: bool = True,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> LabeledDataset:
     """Reads the annotated tasks of a project with Label Studio's SDK, and fetches their images into `image_folder`.
 
     Args:
         number: the project's number (its id).
         settings: Label Studio's address and token, the limits of images, and the disk space for them.
+        fetch: whether images are fetched; if not, their sizes are those that regions state.
         on_image: called after each image, with the number of images done and their total number.
 
     Raises:
         DataError: Label Studio does not answer or has no such project, or the images take more disk space than allowed.
     """
-    tasks, config, images = _fetch(number, settings, on_image, only_annotated=True)
-    return labeled_dataset(tasks, config, images.locate)
+    project = _read_tasks(number, settings, only_annotated=True)
+    return labeled_dataset(project.tasks, project.config, _fetch(project, on_image).locate if fetch else None)
+
+
+@dataclass(frozen=True)
+class FetchedImages:
+    """The images of a project's tasks.
+
+    Attributes:
+        files: the file of each image, by name, such as ``"task 7"``; tasks may share a file.
+        failures: why an image cannot be fetched, by name.
+    """
+
+    files: Mapping[str, Path]
+    failures: Mapping[str, str]
 
 
 def fetch_images(
     number: int, settings: LabelStudioSettings, *, on_image: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[dict[Path, str], dict[str, str]]:
+) -> FetchedImages:
     """Fetches the images of all tasks of a project into `image_folder`.
 
     Args: as in `read_project`.
 
-    Returns:
-        The name of each fetched file, such as ``"task 7"``; and why an image cannot be fetched, by name.
-
     Raises:
         DataError: Label Studio does not answer or has no such project, or the images take more disk space than allowed.
     """
-    tasks, config, images = _fetch(number, settings, on_image, only_annotated=False)
-    files: dict[Path, str] = {}
+    project = _read_tasks(number, settings, only_annotated=False)
+    images = _fetch(project, on_image)
+    files: dict[str, Path] = {}
     failures: dict[str, str] = {}
-    for task in tasks:
-        for _, index, value, _ in images_in(task, config):
-            name = image_name(task, index)
+    for task in project.tasks:
+        for image in images_in(task, project.config):
             try:
-                files[images.locate(value, task)] = name
+                files[image.name] = images.locate(image.value, task)
             except TaskImageError as error:
-                failures[name] = str(error)
-    return files, failures
+                failures[image.name] = str(error)
+    return FetchedImages(files, failures)
 
 
-def _fetch(
-    number: int, settings: LabelStudioSettings, on_image: Callable[[int, int], None], *, only_annotated: bool
-) -> tuple[list[dict[str, Any]], LabelConfig, _ImageFolder]:
-    """The tasks of a project, its label config, and the folder with their images."""
+@dataclass(frozen=True)
+class _Project:
+    number: int
+    settings: LabelStudioSettings
+    label_studio: LabelStudio
+    tasks: list[dict[str, Any]]
+    config: LabelConfig
+
+
+def _read_tasks(number: int, settings: LabelStudioSettings, *, only_annotated: bool) -> _Project:
+    """The tasks of a project and its label config."""
     label_studio = LabelStudio(settings.label_studio_url, settings.token())
     if settings.token() is None:
         raise DataError("Label Studio requires a token: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
@@ -86,11 +109,17 @@ def _fetch(
         raise DataError(
             f"project {number} cannot be read from Label Studio at {settings.label_studio_url}: {reason}"
         ) from None
-    images = _ImageFolder(make_fetcher(settings, label_studio), image_folder(settings.label_studio_url, number), settings)
     chosen = [task for task in tasks if not only_annotated or chosen_annotation(task) is not None]
-    config = parse(label_config)
-    images.fetch_all(chosen, config, on_image)
-    return chosen, config, images
+    return _Project(number, settings, label_studio, chosen, parse(label_config))
+
+
+def _fetch(project: _Project, on_image: Callable[[int, int], None]) -> _ImageFolder:
+    """The folder of a project's images, with those of all tasks."""
+    settings = project.settings
+    folder = image_folder(settings.label_studio_url, project.number)
+    images = _ImageFolder(make_fetcher(settings, project.label_studio), folder, settings)
+    images.fetch_all(project.tasks, project.config, on_image)
+    return images
 
 
 def image_folder(url: str, number: int) -> Path:
@@ -115,7 +144,7 @@ class _ImageFolder:
 
     def fetch_all(self, tasks: list[dict[str, Any]], config: LabelConfig, on_image: Callable[[int, int], None]) -> None:
         """Fetches the missing images in parallel; `locate` raises their failures."""
-        images = [(value, task) for task in tasks for _, _, value, _ in images_in(task, config)]
+        images = [(image.value, task) for task in tasks for image in images_in(task, config)]
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:

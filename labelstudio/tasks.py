@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from maskbridge.labelstudio.label_config import ImageTag
 
 
-def image_values(image: ImageTag, data: Mapping[str, Any]) -> list[tuple[int | None, object]]:
-    """The images that a task shows in an image tag: (index if the tag shows a list, else None; value in the task's data).
+@dataclass(frozen=True)
+class ImageValue:
+    """An image of a task.
+
+    Attributes:
+        index: its index in the list that the tag shows; None if the tag shows one image.
+        value: its value in the task's data: an address.
+    """
+
+    index: int | None
+    value: object
+
+
+def image_values(image: ImageTag, data: Mapping[str, Any]) -> list[ImageValue]:
+    """The images that a task shows in an image tag.
 
     Raises:
         KeyError: the task's data has no field of that name.
 
     Example:
         >>> image_values(ImageTag("image", "urls", is_list=True), {"urls": ["a.jpg", "b.jpg"]})
-        [(0, 'a.jpg'), (1, 'b.jpg')]
+        [ImageValue(index=0, value='a.jpg'), ImageValue(index=1, value='b.jpg')]
     """
     value: Any = data
     if image.field in data:
@@ -29,8 +43,8 @@ def image_values(image: ImageTag, data: Mapping[str, Any]) -> list[tuple[int | N
                 raise KeyError(image.field)
             value = value[part]
     if not image.is_list:
-        return [(None, value)]
-    return list(enumerate(value)) if isinstance(value, list) else [(0, value)]
+        return [ImageValue(None, value)]
+    return [ImageValue(*pair) for pair in enumerate(value)] if isinstance(value, list) else [ImageValue(0, value)]
 
 
 def image_key(value: object, project: int | None) -> str:

@@ -11,7 +11,7 @@ import fiftyone.core.patches as fop
 
 from maskbridge.adapter import ImageError, Instances, SettingsError
 from maskbridge.adapter.coco import AnnotationError
-from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage, SkippedLabel, is_crowd
+from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage, SkippedImage, SkippedLabel, is_crowd
 from maskbridge.adapter.errors import nearest
 from maskbridge.adapter.images import read_size
 from maskbridge.adapter.instances import BACKGROUND
@@ -72,13 +72,14 @@ def labeled_dataset(collection: fo.core.collections.SampleCollection, field: str
         raise SettingsError(f"the field {field!r} holds {label_type.__name__}, not Detections or Polylines")
     names = samples.distinct(f"{field}.{label_type._LABEL_LIST_FIELD}.label")
     class_names = (BACKGROUND, *sorted(name for name in names if name))
-    images, skipped = [], []
+    images, skipped, skipped_images = [], [], []
     for sample in samples.select_fields(field).iter_samples(progress=False):
         name = Path(sample.filepath).name
         try:
             size = read_size(sample.filepath)
         except ImageError as error:
-            skipped.append(SkippedLabel(name, "all", f"the image: {error.reason}"))
+            labels = getattr(sample[field], label_type._LABEL_LIST_FIELD, None) or ()
+            skipped_images.append(SkippedImage(name, error.reason, len(labels)))
             continue
         valid = []
         for label in getattr(sample[field], label_type._LABEL_LIST_FIELD, None) or ():
@@ -88,7 +89,7 @@ def labeled_dataset(collection: fo.core.collections.SampleCollection, field: str
             except (AnnotationError, ValueError, TypeError, OSError) as error:
                 skipped.append(SkippedLabel(name, str(label.label), f"cannot be read: {error}"))
         images.append(LabeledImage.of(sample.filepath, _with_only_iscrowd(convert(valid, size, class_names)), name))
-    return LabeledDataset(tuple(images), class_names, tuple(skipped))
+    return LabeledDataset(tuple(images), class_names, tuple(skipped), tuple(skipped_images))
 
 
 def _with_only_iscrowd(instances: Instances) -> Instances:

@@ -91,7 +91,7 @@ def from_polylines(
     size: tuple[int, int],
     class_names: Sequence[str] | None = None,
 ) -> Instances:
-    """FiftyOne's polylines as instances; shapes that are not filled, or have fewer than three points, have no mask."""
+    """FiftyOne's polylines as instances; open shapes, and those of fewer than three points, have no mask."""
     items = list(getattr(polylines, "polylines", polylines) or ())
     scale = np.array([size[1], size[0]], dtype=np.float64)
     boxes, masks = [], []
@@ -99,7 +99,8 @@ def from_polylines(
         rings = [np.asarray(shape, dtype=np.float64).reshape(-1, 2) * scale for shape in polyline.points]
         points = np.concatenate(rings) if rings else np.zeros((1, 2))
         boxes.append([*points.min(axis=0), *points.max(axis=0)])
-        filled = [ring for ring in rings if len(ring) >= 3] if polyline.filled else []
+        is_outline = polyline.filled or polyline.closed
+        filled = [ring for ring in rings if len(ring) >= 3] if is_outline else []
         masks.append(polygons.from_polygons(filled, size) if filled else None)
     return _instances(items, boxes, masks, size, class_names)
 

@@ -13,6 +13,7 @@ import torch
 
 from maskbridge.adapter import ImageError, Instances, MaskRCNN, SettingsError
 from maskbridge.adapter import images as image_reading
+from maskbridge.adapter.confidence import ConfidenceLike
 from maskbridge.adapter.settings import Settings
 from maskbridge.plugin.labels import to_detections
 
@@ -67,7 +68,8 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
 
     Args:
         model: a `MaskRCNN`, or weights for one (see its arguments).
-        confidence_threshold: objects with a score above it are detected, unless ``apply_model`` sets another.
+        confidence_threshold: objects with a score above it are detected, unless ``apply_model`` sets another; or one for
+            each class (``{"person": 0.6}``).
         mask_threshold: pixels of at least this probability are in a mask.
         classes: names of the classes to detect, unless ``apply_model`` sets others; by default all.
         max_detections: maximum number of objects in an image; by default the model's own (100).
@@ -88,7 +90,7 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
         self,
         model: MaskRCNN | Any = "DEFAULT",
         *,
-        confidence_threshold: float = 0.5,
+        confidence_threshold: ConfidenceLike = 0.5,
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,

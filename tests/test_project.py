@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -38,6 +39,13 @@ def is_public_function(function: object, module: str) -> bool:
     commands = [command.callback for command in maskbridge.cli.main.app.registered_commands] + [maskbridge.cli.main.run]
     own = inspect.isfunction(function) and function.__module__ == module and not function.__name__.startswith("_")
     return own and function not in commands
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.__name__)
+def test_what_is_public_can_be_imported(room: ModuleType) -> None:
+    assert [name for name in room.__all__ if getattr(room, name) is None] == []
+    with pytest.raises(AttributeError, match="has no attribute 'no_such_name'"):
+        room.no_such_name  # noqa: B018
 
 
 @pytest.mark.parametrize(

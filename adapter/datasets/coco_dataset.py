@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pycocotools import mask as coco_mask
 
 from maskbridge.adapter.atomic_write import atomic_write
-from maskbridge.adapter.coco import AnnotationError, box_of, rle_of
-from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset, LabeledImage, SkippedLabel, read_json
-from maskbridge.adapter.images import MAX_PIXELS
+from maskbridge.adapter.coco import AnnotationError, box_of, read_segmentation
+from maskbridge.adapter.datasets.coco_file import CocoImage, Id, id_of, parse_coco_file
+from maskbridge.adapter.datasets.labeled_dataset import (
+    LabeledDataset,
+    LabeledImage,
+    SkippedLabel,
+    has_area,
+    is_crowd,
+    read_json,
+)
 from maskbridge.adapter.instances import BACKGROUND
 
 
@@ -22,57 +29,44 @@ def read_coco(
 ) -> LabeledDataset:
     """Reads a COCO annotation file: polygons, run lengths, crowds, images without annotations.
 
-    Invalid annotations (a mask of another size, a malformed box, an unknown category) are skipped, with the
-    reason. Crowds are kept: evaluation needs them, training skips them.
+    Nothing is dropped silently. Images without a file, annotations that cannot be used (a mask of another size, no box, an
+    unknown image or category) and invalid polygons of a mask are skipped, with the reason. An object whose box is missing
+    or has no area gets that of its mask. Crowds are kept: evaluation needs them, training skips them.
 
     Args:
         path: the JSON file.
-        images: the folder of the images; by default ``images`` beside the file, or the file's own folder.
+        images: the folder of the images; by default the file's own folder, then ``images``, then ``data`` beside it.
         split: only images whose ``split`` in the file is this.
 
     Raises:
-        DataError: the file is not COCO's format, it names no image (of that split), or images are missing.
+        DataError: the file is not COCO's format, it names no image (of that split), two images or two categories have the
+            same id, or none of the images can be used.
     """
     return parse_coco(read_json(Path(path)), Path(path), None if images is None else Path(images), split=split)
 
 
 def parse_coco(contents: Any, path: Path, images: Path | None, *, split: str | None = None) -> LabeledDataset:
     """`read_coco` of a file whose JSON has been read."""
-    if not isinstance(contents, dict) or not {"images", "annotations", "categories"} <= contents.keys():
-        raise DataError(f"{path}: is not COCO's format (images, annotations and categories)")
-    default = path.parent / "images"
-    folder = images if images is not None else default if default.is_dir() else path.parent
-    try:
-        categories = {int(c["id"]): str(c["name"]) for c in sorted(contents["categories"], key=lambda c: int(c["id"]))}
-        records = [image for image in contents["images"] if split is None or image.get("split") == split]
-        annotations: dict[Any, list[Mapping[str, Any]]] = {image["id"]: [] for image in records}
-        for annotation in contents["annotations"]:
-            if (of_image := annotations.get(annotation["image_id"])) is not None:
-                of_image.append(annotation)
-        files = {image["id"]: _image_path(folder, str(image["file_name"])) for image in records}
-        sizes = {image["id"]: _image_size(image) for image in records}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: is not COCO's format ({type(error).__name__}: {error})") from None
-    if not records:
-        raise DataError(f"{path}: names no image" + ("" if split is None else f" of the split {split!r}"))
-    missing = [file.name for file in files.values() if not file.is_file()]
-    if missing:
-        shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
-        raise DataError(f"{path}: {len(missing)} of its {len(records)} images are not in {folder}: {shown}")
-    names = (BACKGROUND, *categories.values())
-    labels = {category: label for label, category in enumerate(categories, start=1)}
-    labeled_images, skipped = [], []
-    for number, file in files.items():
+    file = parse_coco_file(contents, path, images, split=split)
+    names = (BACKGROUND, *dict.fromkeys(category.name for category in file.categories.values()))
+    labels = {key: names.index(category.name) for key, category in file.categories.items()}
+    labeled, skipped = [], list(file.skipped)
+    for image in file.images:
         valid = []
-        for annotation in annotations[number]:
+        for annotation in image.annotations:
             try:
-                valid.append(_checked_annotation(annotation, sizes[number], labels))
+                valid.append(_checked_annotation(annotation, image, labels, skipped))
             except AnnotationError as error:
-                skipped.append(SkippedLabel(file.name, str(annotation.get("id", "?")), str(error)))
-        labeled_images.append(LabeledImage(file, file.name, sizes[number], names, tuple(valid)))
-    return LabeledDataset(tuple(labeled_images), names, tuple(skipped))
+                skipped.append(SkippedLabel(image.name, str(annotation.get("id", "?")), str(error)))
+        labeled.append(LabeledImage(image.path, image.name, image.size, names, tuple(valid), image.id))
+    return LabeledDataset(
+        tuple(labeled),
+        names,
+        tuple(skipped),
+        file.skipped_images,
+        file.notes,
+        {key: category.name for key, category in file.categories.items()},
+    )
 
 
 def write_coco(path: Path, labeled: LabeledDataset) -> None:
@@ -105,40 +99,44 @@ def write_coco(path: Path, labeled: LabeledDataset) -> None:
         file.write_text(text, encoding="utf-8")
 
 
-def _image_path(folder: Path, name: str) -> Path:
-    """An image's path; the annotation file may not name one outside of the folder."""
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or not name:
-        raise DataError(f"the image {name!r} is not below the folder of the images")
-    return folder / name
-
-
-def _image_size(image: Mapping[str, Any]) -> tuple[int, int]:
-    """An image's (H, W) in the file."""
-    height, width = int(image["height"]), int(image["width"])
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise DataError(f"the image {image['file_name']!r} cannot be {width} x {height} pixels")
-    return height, width
-
-
 def _checked_annotation(
-    annotation: Mapping[str, Any], size: tuple[int, int], labels: Mapping[int, int]
+    annotation: Mapping[str, Any], image: CocoImage, labels: Mapping[Id, int], skipped: list[SkippedLabel]
 ) -> Mapping[str, Any]:
     """An annotation as `LabeledImage` stores it: a label for its category, its mask as an RLE. The mask is not decoded.
 
     Raises:
         AnnotationError: it is invalid.
     """
-    category = annotation.get("category_id")
-    if not isinstance(category, int) or category not in labels:
-        raise AnnotationError(f"category {category} is not in the categories")
-    mask = rle_of(annotation.get("segmentation"), size)
-    box = annotation.get("bbox")
-    if box is None and mask is not None:
-        box = coco_mask.toBbox(mask).tolist()
+    category = id_of(annotation.get("category_id"))
+    if category is None or category not in labels:
+        raise AnnotationError(f"category {annotation.get('category_id')} is not in the categories")
+    segmentation = read_segmentation(annotation.get("segmentation"), image.size)
+    box = _box(annotation.get("bbox"), segmentation.rle)
+    for reason in segmentation.invalid_parts:
+        skipped.append(SkippedLabel(image.name, str(annotation.get("id", "?")), f"a part of its mask: {reason}"))
     fields = {name: value for name, value in annotation.items() if name not in _REPLACED}
     if not isinstance(fields.get("area", 0), (int, float)):
         del fields["area"]
-    return fields | {"category_id": labels[category], "bbox": box_of(box)} | ({"segmentation": mask} if mask else {})
+    if "iscrowd" in fields:
+        fields["iscrowd"] = int(is_crowd(annotation))
+    mask = {} if segmentation.rle is None else {"segmentation": segmentation.rle}
+    return fields | {"category_id": labels[category], "bbox": box} | mask
+
+
+def _box(value: Any, rle: dict[str, Any] | None) -> list[float]:
+    """An annotation's box; that of its mask if it is missing, invalid or has no area.
+
+    Raises:
+        AnnotationError: there is no mask, and the box is invalid.
+    """
+    try:
+        box = box_of(value)
+        if rle is None or has_area(box):
+            return box
+    except AnnotationError:
+        if rle is None:
+            raise
+    return [float(side) for side in coco_mask.toBbox(rle)]
 
 
 _REPLACED = {"image_id", "category_id", "bbox", "segmentation", "score"}

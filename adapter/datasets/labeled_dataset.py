@@ -31,6 +31,8 @@ class LabeledImage:
         name: for display and messages: the file's name, a task's number.
         size: (H, W) that the labels are for.
         class_names: of the labels, the background first.
+        annotations: COCO's, with labels as category ids and masks as RLE.
+        image_id: its id in a COCO file.
 
     Example:
         >>> image = LabeledImage.of("a.jpg", Instances((2, 3), [[0, 0, 3, 2]], [1], (BACKGROUND, "cat"), [None]))
@@ -43,6 +45,7 @@ class LabeledImage:
     size: tuple[int, int]
     class_names: tuple[str, ...]
     annotations: tuple[Mapping[str, Any], ...] = field(repr=False)
+    image_id: int | str | None = None
 
     @classmethod
     def of(cls, image: ImageInput, instances: Instances, name: str | None = None) -> LabeledImage:
@@ -65,7 +68,7 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class SkippedLabel:
-    """A label that cannot be used: the image's name, the label's class or id, and why."""
+    """A label, or a part of its mask, that cannot be used: the image's name, the label's class or id, and why."""
 
     image: str
     label: str
@@ -73,18 +76,33 @@ class SkippedLabel:
 
 
 @dataclass(frozen=True)
+class SkippedImage:
+    """An image that cannot be used: its name, why, and how many labels are lost with it."""
+
+    name: str
+    reason: str
+    labels: int = 0
+
+
+@dataclass(frozen=True)
 class LabeledDataset(Sequence[LabeledImage]):
-    """Labeled images, and the labels that were skipped.
+    """Labeled images, and what was skipped.
 
     Attributes:
         images: in order; those without objects are negatives.
         class_names: of all labels, the background first.
         skipped: labels that cannot be used.
+        skipped_images: images that cannot be used.
+        notes: what else a reader of the labels should know.
+        category_names: the class name of each category id in a COCO file.
     """
 
     images: tuple[LabeledImage, ...]
     class_names: tuple[str, ...]
     skipped: tuple[SkippedLabel, ...] = ()
+    skipped_images: tuple[SkippedImage, ...] = ()
+    notes: tuple[str, ...] = ()
+    category_names: Mapping[int | str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -121,7 +139,7 @@ class LabeledDataset(Sequence[LabeledImage]):
         parts = [
             tuple(image for image, in_second in zip(self.images, second) if in_second is part) for part in (False, True)
         ]
-        return replace(self, images=parts[0]), replace(self, images=parts[1], skipped=())
+        return replace(self, images=parts[0]), LabeledDataset(parts[1], self.class_names)
 
 
 def read_json(path: Path) -> Any:
@@ -131,7 +149,7 @@ def read_json(path: Path) -> Any:
         DataError: the file cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())  # UTF-8, UTF-16 or UTF-32, with or without a byte order mark
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
@@ -180,16 +198,39 @@ def usable(labeled: LabeledDataset, class_names: Sequence[str]) -> LabeledDatase
             else:
                 skipped.append(SkippedLabel(image.name, name, reason))
         images.append(replace(image, class_names=names, annotations=tuple(usable_labels)))
-    result = LabeledDataset(tuple(images), names, tuple(skipped))
+    result = replace(labeled, images=tuple(images), class_names=names, skipped=tuple(skipped))
     if not result.objects:
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in result.reasons().items())
+        counts = list(result.reasons().items()) + list(Counter(i.reason for i in labeled.skipped_images).most_common(3))
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in counts)
         raise DataError(f"no label can be used in {len(images)} images: {reasons or 'they have none'}")
     return result
 
 
+def unusable_labels(labeled: LabeledDataset) -> Iterator[SkippedLabel]:
+    """The labels that a network of the dataset's own classes cannot be trained on, with their reasons (see `usable`).
+
+    Example:
+        >>> cat = Instances((2, 3), [[0, 0, 3, 2]], [1], (BACKGROUND, "cat"), [None])
+        >>> [label.reason for label in unusable_labels(labeled_images([("a.jpg", cat)]))]
+        ['a box without a mask']
+    """
+    for image in labeled:
+        for annotation in image.annotations:
+            name = image.class_names[annotation["category_id"]]
+            reason = _skip_reason(annotation, name, clip_box(annotation["bbox"], image.size), labeled.class_names)
+            if reason is not None:
+                yield SkippedLabel(image.name, name, reason)
+
+
 def is_crowd(attributes: Mapping[str, Any] | None) -> bool:
-    """Whether COCO's attributes mark a label as a group of objects."""
-    return bool((attributes or {}).get("iscrowd"))
+    """Whether COCO's attributes mark a label as a group of objects; some tools write ``iscrowd`` as text.
+
+    Example:
+        >>> is_crowd({"iscrowd": 1}), is_crowd({"iscrowd": "0"}), is_crowd(None)
+        (True, False, False)
+    """
+    value = (attributes or {}).get("iscrowd")
+    return value.strip().lower() not in ("", "0", "0.0", "false", "no") if isinstance(value, str) else bool(value)
 
 
 def _skip_reason(

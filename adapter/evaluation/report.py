@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from maskbridge.adapter.atomic_write import atomic_write
-from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage
+from maskbridge.adapter.datasets.labeled_dataset import LabeledImage
 from maskbridge.adapter.drawing import draw
 from maskbridge.adapter.evaluation.measure import Evaluation
 from maskbridge.adapter.images import read
@@ -22,14 +22,11 @@ _WIDEST = 900
 """Pixels: pictures of the worst images are scaled down to this on either side."""
 
 
-def write_report(
-    evaluation: Evaluation, images: LabeledDataset, out: Path, *, worst: int = 12, confidence_threshold: float = 0.5
-) -> None:
+def write_report(evaluation: Evaluation, out: Path, *, worst: int = 12, confidence_threshold: float = 0.5) -> None:
     """Writes `RESULTS`, `CURVES` and, in `WORST`, the images with the most mistakes: labels left, predictions right.
 
     Args:
-        evaluation: of these images.
-        images: the labels.
+        evaluation: what to write.
         out: the folder; created if needed.
         worst: how many images are drawn.
         confidence_threshold: predictions with a lower score are not drawn.
@@ -43,10 +40,9 @@ def write_report(
     for rank, index in enumerate(evaluation.worst(worst), start=1):
         matches = evaluation.main.matches[index]
         counts = "{true_positives} TP, {false_negatives} FN, {false_positives} FP".format(**matches)
-        picture = _side_by_side(
-            images[index], evaluation.predictions[index], evaluation.class_names, confidence_threshold, counts
-        )
-        with atomic_write(out / WORST / f"{rank:02d}-{Path(images[index].name).stem}.jpg") as file:
+        labels, predicted = evaluation.labels[index], evaluation.predictions[index]
+        picture = _side_by_side(labels, predicted, evaluation.class_names, confidence_threshold, counts)
+        with atomic_write(out / WORST / f"{rank:02d}-{Path(labels.name).stem}.jpg") as file:
             picture.save(file, format="JPEG", quality=88)
 
 

@@ -124,6 +124,7 @@ class Evaluator:
                 "AP": _mean(precision[:, :, index, 0, 2]),
                 "AP50": _mean(precision[0, :, index, 0, 2]),
                 "objects": counts[name],
+                **self._best_f1(evaluation, index),
             }
             for index, name in enumerate(self.class_names)
         }
@@ -170,6 +171,21 @@ class Evaluator:
             count["false_positives"] += int((confident & ~matched & ~ignored).sum())
         return counts
 
+    def _best_f1(self, evaluation: COCOeval, category: int) -> dict[str, float]:
+        """The highest F1 of a class at IoU 0.50, and a confidence threshold that gives it; -1 without objects."""
+        images = [
+            image
+            for image in evaluation.evalImgs
+            if image is not None
+            and image["category_id"] == category + 1
+            and list(image["aRng"]) == list(evaluation.params.areaRng[0])
+        ]
+        objects = sum(int((~np.asarray(image["gtIgnore"], dtype=bool)).sum()) for image in images)
+        scores = np.concatenate([np.zeros(0), *(np.asarray(image["dtScores"]) for image in images)])
+        hit = np.concatenate([np.zeros(0, bool), *(np.asarray(image["dtMatches"])[0] > 0 for image in images)])
+        ignored = np.concatenate([np.zeros(0, bool), *(np.asarray(i["dtIgnore"], bool)[0] for i in images)])
+        return best_f1(scores[~ignored], hit[~ignored], objects)
+
     def _category_id(self, name: str) -> int:
         return self.class_names.index(name) + 1
 
@@ -178,6 +194,38 @@ class Evaluator:
         from pycocotools import mask as coco_mask
 
         return float(coco_mask.area(annotation["segmentation"])) if "segmentation" in annotation else of_box
+
+
+def best_f1(scores: np.ndarray, is_match: np.ndarray, objects: int) -> dict[str, float]:
+    """The highest F1 that a confidence threshold gives, and such a threshold: halfway to the next lower score.
+
+    Args:
+        scores: [N], of the detections.
+        is_match: bool [N], whether a detection matches an object.
+        objects: the number of objects.
+
+    Returns:
+        ``best_f1`` and ``best_confidence``; both -1 without objects.
+
+    Example:
+        >>> best_f1(np.array([0.9, 0.8, 0.3]), np.array([True, True, False]), 2)
+        {'best_f1': 1.0, 'best_confidence': 0.55}
+    """
+    if not objects:
+        return {"best_f1": -1.0, "best_confidence": -1.0}
+    order = np.argsort(-scores, kind="stable")
+    scores, matches = scores[order], np.cumsum(is_match[order])
+    lower = np.append(scores[1:], 0.0)
+    f1 = np.where(
+        lower < scores, 2 * matches / (np.arange(1, len(scores) + 1) + objects), 0.0
+    )  # equal scores stay together
+    if not len(scores) or not f1.max() > 0:
+        return {"best_f1": 0.0, "best_confidence": -1.0}
+    best = int(f1.argmax())
+    high, low = float(scores[best]), float(lower[best])
+    middle = (high + low) / 2
+    rounded = (round(middle, digits) for digits in (2, 3, 4, 5))
+    return {"best_f1": float(f1[best]), "best_confidence": next((v for v in rounded if low <= v < high), middle)}
 
 
 _RESULT = ("image_id", "category_id", "bbox", "score", "segmentation")

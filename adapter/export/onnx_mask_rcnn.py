@@ -13,11 +13,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from maskbridge.adapter.confidence import ConfidenceLike, confidence_of
 from maskbridge.adapter.errors import ImageError, SettingsError, WeightsError
 from maskbridge.adapter.images import ImageInput, all_or_raise, as_float, as_list, read_each
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.pasting import paste
-from maskbridge.adapter.settings import Settings, class_flags
+from maskbridge.adapter.settings import Settings, request_settings
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -83,7 +84,7 @@ class OnnxMaskRCNN:
     def settings(
         self,
         *,
-        confidence_threshold: float | None = None,
+        confidence_threshold: ConfidenceLike | None = None,
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
@@ -95,15 +96,13 @@ class OnnxMaskRCNN:
         """
         threshold = self._score_threshold if confidence_threshold is None else confidence_threshold
         limit = self._max_detections if max_detections is None else max_detections
-        settings = Settings(
-            confidence_threshold=threshold,
-            mask_threshold=mask_threshold,
-            classes=class_flags(self.class_names, classes),
-            max_detections=limit,
+        confidence = confidence_of(threshold)
+        settings = request_settings(
+            self.class_names, confidence, mask_threshold=mask_threshold, classes=classes, max_detections=limit
         )
         if settings.confidence_threshold < self._score_threshold:
             raise SettingsError(
-                f"this file was exported with a confidence_threshold of {self._score_threshold}, not {threshold}"
+                f"this file was exported with a confidence_threshold of {self._score_threshold}, not {confidence}"
             )
         if settings.max_detections > self._max_detections:
             raise SettingsError(
@@ -115,7 +114,7 @@ class OnnxMaskRCNN:
         self,
         images: ImageInput | Iterable[ImageInput],
         *,
-        confidence_threshold: float | None = None,
+        confidence_threshold: ConfidenceLike | None = None,
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
@@ -161,7 +160,9 @@ class OnnxMaskRCNN:
     def _instances(
         self, size: tuple[int, int], scale: tuple[float, float], detected: _Detected, settings: Settings
     ) -> Instances:
-        allowed = (detected.scores > settings.confidence_threshold) & np.array(settings.classes)[detected.labels]
+        by_label = settings.class_thresholds or (settings.confidence_threshold,) * len(self.class_names)
+        threshold = np.asarray(by_label, dtype=np.float32)[detected.labels]
+        allowed = (detected.scores > threshold) & np.array(settings.classes)[detected.labels]
         kept = np.flatnonzero(allowed)[: settings.max_detections]
         in_image = detected.boxes[kept] / np.array([scale[1], scale[0], scale[1], scale[0]], dtype=np.float32)
         in_image = in_image.clip(0, [size[1], size[0], size[1], size[0]]).astype(np.float32)

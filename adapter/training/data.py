@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from maskbridge.adapter.datasets.labeled_dataset import LabeledImage
+from maskbridge.adapter.datasets.readable import size_problem
 from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import as_float, read
 from maskbridge.adapter.training.settings import TrainingSettings
@@ -59,11 +60,9 @@ def read_labeled(labeled: LabeledImage) -> torch.Tensor:
         ImageError: it cannot be read, or is not of the size that its labels are for.
     """
     image = read(labeled.image)
-    if tuple(image.shape[-2:]) != labeled.size:
-        raise ImageError(
-            f"{labeled.name} is {image.shape[-1]} x {image.shape[-2]} pixels, "
-            f"its labels are for {labeled.size[1]} x {labeled.size[0]}"
-        )
+    height, width = image.shape[-2:]
+    if (problem := size_problem((height, width), labeled.size)) is not None:
+        raise ImageError(f"{labeled.name}: {problem}")
     return image
 
 

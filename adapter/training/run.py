@@ -19,9 +19,13 @@ import torch
 from filelock import FileLock, Timeout
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import TQDMProgressBar
+from rich.console import Console
+from rich.progress import Progress
 from torch.utils.data import DataLoader
 
-from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, usable
+from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, SkippedImage, usable
+from maskbridge.adapter.datasets.readable import readable, refuse_skipped_images
+from maskbridge.adapter.long_jobs import run_to_end
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.classes import with_classes
 from maskbridge.adapter.training.data import EpochBatches, TrainingImages, collate
@@ -44,6 +48,7 @@ class TrainingReport:
         history: the metrics of each epoch.
         best_epoch: the epoch of ``best``.
         skipped_labels: how many labels were skipped for each reason.
+        skipped_images: images that cannot be read, or are not of the size that their labels are for.
         resumed: the epoch after which an interrupted run was resumed, 0 if it was not.
         seconds: duration of this call.
     """
@@ -53,6 +58,7 @@ class TrainingReport:
     history: Sequence[Row]
     best_epoch: int
     skipped_labels: Mapping[str, int]
+    skipped_images: tuple[SkippedImage, ...]
     resumed: int
     seconds: float
 
@@ -65,6 +71,7 @@ def train(
     *,
     class_names: Sequence[str] | None = None,
     validation: LabeledDataset | None = None,
+    strict: bool = False,
     progress: bool = True,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> TrainingReport:
@@ -75,20 +82,21 @@ def train(
 
     Args:
         model: the model to start from; it is not changed.
-        images: what to train on (see `maskbridge.adapter.datasets.labeled_dataset.usable` for what is skipped).
+        images: what to train on (see `maskbridge.adapter.datasets.labeled_dataset.usable` for what is skipped). Each image
+            is read once before the first step, and skipped if that fails.
         out: the folder: ``best.safetensors`` and ``last.safetensors`` (which `MaskRCNN` takes), ``metrics.csv``,
             ``curves.png``, TensorBoard's events, and the checkpoint.
         settings: how to train; by default `TrainingSettings()`.
         class_names: the classes of the new weights; by default those of the images.
         validation: images to evaluate on after each epoch.
-        progress: whether a bar shows the losses.
+        strict: whether an image that cannot be used is an error; by default it is skipped.
+        progress: whether bars show the images read and the losses.
         on_step: called after each step; `StoppedError` raised by it ends the run, which can be resumed.
 
     Raises:
-        DataError: no label can be used, or the class list is empty.
+        DataError: no label can be used, the class list is empty, or with ``strict`` an image cannot be used.
         SettingsError: a setting is invalid.
         TrainingError: the loss is not finite, the folder holds another training run, or one is running in it.
-        ImageError: an image cannot be read.
 
     Example:
         >>> from maskbridge.adapter.datasets.labeled_dataset import labeled_images
@@ -101,8 +109,11 @@ def train(
     folder = Path(out)
     with _lock(folder), _quiet_lightning():
         started = time.monotonic()
-        labeled = usable(images, images.class_names if class_names is None else class_names)
-        validation_images = None if validation is None else _usable_validation(validation, labeled.class_names)
+        readable_images = _readable(images, strict=strict, progress=progress)
+        labeled = usable(readable_images, images.class_names if class_names is None else class_names)
+        validation_images = None
+        if validation is not None and _has_classes(validation, labeled.class_names):
+            validation_images = _readable(validation, strict=strict, progress=progress)
         start = with_classes(
             model, labeled.class_names, trainable_backbone_layers=settings.trainable_backbone_layers, seed=settings.seed
         )
@@ -118,6 +129,7 @@ def train(
             history=tuple(saver.history),
             best_epoch=int(saver.best["epoch"]),
             skipped_labels=labeled.reasons(),
+            skipped_images=labeled.skipped_images + (validation_images.skipped_images if validation_images else ()),
             resumed=resumed,
             seconds=time.monotonic() - started,
         )
@@ -222,9 +234,20 @@ def _quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _usable_validation(validation: LabeledDataset, class_names: tuple[str, ...]) -> LabeledDataset | None:
-    """Validation images, None if no label is of these classes. Other labels are ignored, crowds follow COCO's rules."""
-    return validation if len(validation) and set(validation.class_names[1:]) & set(class_names) else None
+def _readable(images: LabeledDataset, *, strict: bool, progress: bool) -> LabeledDataset:
+    """The images that can be read, each tried once with a bar."""
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not progress or is_child_rank(), transient=True) as bar:
+        task = bar.add_task("images read", total=len(images))
+        checked = run_to_end(readable(images), lambda done: bar.update(task, completed=done))
+    if strict:
+        refuse_skipped_images(checked)
+    return checked
+
+
+def _has_classes(validation: LabeledDataset, class_names: tuple[str, ...]) -> bool:
+    """Whether labels are of these classes. Other labels are ignored, crowds follow COCO's rules."""
+    return len(validation) > 0 and bool(set(validation.class_names[1:]) & set(class_names))
 
 
 def _run_key(start: MaskRCNN, images: LabeledDataset, validation: LabeledDataset | None, settings: TrainingSettings) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +16,12 @@ import safetensors.torch
 import torch
 
 from maskbridge.adapter.atomic_write import atomic_write
-from maskbridge.adapter.builders import DEFAULT_BUILDER
+from maskbridge.adapter.builders import BUILDERS, DEFAULT_BUILDER
 from maskbridge.adapter.errors import WeightsError
 from maskbridge.adapter.instances import BACKGROUND
+from maskbridge.adapter.weights.state_dicts import MASK_RCNN, mask_rcnn_state
 
+log = logging.getLogger(__name__)
 _FORMAT = "1"
 
 
@@ -96,31 +97,7 @@ def fingerprint(weights: Weights) -> str:
     return digest.hexdigest()[:12]
 
 
-def read_pth(path: Path) -> dict[str, torch.Tensor]:
-    """Reads a state dict that torch saved, without unpickling anything but tensors and plain containers.
-
-    Raises:
-        WeightsError: the file cannot be read, holds other objects, or is not a state dict.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{path}: refused, the file holds more than tensors ({reason}). Save the state dict alone: "
-            "torch.save(model.state_dict(), path)"
-        ) from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path}: cannot be read as a state dict ({error or type(error).__name__})") from error
-    for key in ("model", "state_dict"):  # what torchvision's and Lightning's training scripts wrap it in
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise WeightsError(f"{path}: is not a state dict (parameter names and tensors)")
-    return state
-
-
-def read_safetensors(path: Path, name: str, builder: str | None) -> Weights:
+def read_safetensors(path: Path, builder: str | None, norm_eps: float | None = None) -> Weights:
     """Reads a ``.safetensors`` file, ours or a state dict alone (then for ``builder``).
 
     Raises:
@@ -129,16 +106,15 @@ def read_safetensors(path: Path, name: str, builder: str | None) -> Weights:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        state = safetensors.torch.load_file(path)
         if metadata.get("maskbridge", _FORMAT) != _FORMAT:
             raise WeightsError(f"{path}: written by a newer maskbridge (format {metadata['maskbridge']})")
         if "maskbridge" not in metadata:
-            return Weights(name, builder or DEFAULT_BUILDER, default_names(class_count(state, path)), state)
+            return from_state(mask_rcnn_state(path), path, builder, norm_eps)
         return Weights(
-            name,
+            path.name,
             metadata["builder"],
             tuple(json.loads(metadata["class_names"])),
-            state=state,
+            state=safetensors.torch.load_file(path),
             arguments=json.loads(metadata["arguments"]),
             norm_eps=json.loads(metadata["norm_eps"]),
         )
@@ -146,16 +122,25 @@ def read_safetensors(path: Path, name: str, builder: str | None) -> Weights:
         raise WeightsError(f"{path}: cannot be read as a weights file ({error})") from error
 
 
-def class_count(state: Mapping[str, torch.Tensor], path: Path) -> int:
-    """The number of classes with the background, from the shape of the box predictor.
+def from_state(
+    state: Mapping[str, torch.Tensor], path: Path, builder: str | None, norm_eps: float | None = None
+) -> Weights:
+    """Weights from a state dict alone. The builder is the one whose parameters have these names, unless it is given.
 
-    Raises:
-        WeightsError: the state dict is not that of torchvision's Mask R-CNN.
+    A state dict does not hold the epsilon of frozen batch norms: for a ResNet-50 with frozen norms, a warning names the
+    option unless it is given, since fine-tunes of torchvision's ``COCO_V1`` need 0.
     """
-    key = "roi_heads.box_predictor.cls_score.weight"
-    if key not in state or state[key].ndim != 2:
-        raise WeightsError(f"{path}: has no {key}, so it is not torchvision's Mask R-CNN")
-    return int(state[key].shape[0])
+    builder = builder or next(
+        (key for key, entry in BUILDERS.items() if all(part in state for part in entry.parameters)), DEFAULT_BUILDER
+    )
+    if norm_eps is None and builder == DEFAULT_BUILDER and not any(key.endswith("num_batches_tracked") for key in state):
+        log.warning(
+            "%s: its norms are frozen, and a state dict does not hold their epsilon: 1e-05 is used; if it was trained from "
+            "torchvision's COCO_V1, set norm_eps=0 (--norm-eps 0)",
+            path,
+        )
+    class_names = default_names(int(state[MASK_RCNN[0]].shape[0]))
+    return Weights(path.name, builder, class_names, state, norm_eps=norm_eps)
 
 
 def default_names(count: int) -> tuple[str, ...]:

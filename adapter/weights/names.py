@@ -7,17 +7,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 from urllib.parse import urldefrag, urlsplit
 
 import torch
+from pydantic import Field, TypeAdapter
 from torchvision.models import WeightsEnum
 
 from maskbridge.adapter.builders import BUILDERS, DEFAULT_BUILDER, builder_of
 from maskbridge.adapter.errors import SettingsError, WeightsError, nearest
 from maskbridge.adapter.instances import BACKGROUND
+from maskbridge.adapter.validation import validate
+from maskbridge.adapter.weights import state_dicts
 from maskbridge.adapter.weights.catalog import BUNDLED, BUNDLED_FILE, cached_file, weights_folder
-from maskbridge.adapter.weights.checkpoints import Weights, class_count, default_names, read_pth, read_safetensors
+from maskbridge.adapter.weights.checkpoints import Weights, default_names, from_state, read_safetensors
 from maskbridge.adapter.weights.download import download, sha256
 
 WeightsLike: TypeAlias = "str | os.PathLike[str] | WeightsEnum | Weights | None"
@@ -31,6 +34,7 @@ def resolve(
     builder: str | None = None,
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
+    norm_eps: float | None = None,
     progress: bool = True,
     limit: float | None = None,
 ) -> Weights:
@@ -38,11 +42,12 @@ def resolve(
 
     Args:
         weights: ``"bundled"``; torchvision's enum member or its string (``"DEFAULT"``, ``"COCO_V1"``,
-            ``"MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1"``); a ``.safetensors`` or ``.pth`` file (also just its name, if
-            it is in `weights_folder`); ``"https://…#sha256=…"``; `Weights` as they are; None for random values.
+            ``"MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1"``); a file that safetensors or torch wrote (also just its name,
+            if it is in `weights_folder`); ``"https://…#sha256=…"``; `Weights` as they are; None for random values.
         builder: the network; only needed if the weights do not name it.
         class_names: names by label, with or without the background first; only if the weights do not name them.
         num_classes: with the background; checked against the weights.
+        norm_eps: epsilon of the frozen batch norms; by default the weights' own.
         progress: whether downloads show a bar.
         limit: seconds that a download may take, None for no limit.
 
@@ -66,17 +71,23 @@ def resolve(
     elif isinstance(weights, WeightsEnum):
         resolved = _from_enum(weights, progress, limit)
     else:
-        resolved = _from_string(os.fspath(weights), builder, progress, limit)
+        resolved = _from_string(os.fspath(weights), builder, norm_eps, progress=progress, limit=limit)
     if builder is not None and builder != resolved.builder:
         raise WeightsError(f"the weights {resolved.name} are for {resolved.builder}, not for {builder}")
+    if norm_eps is not None:
+        resolved = replace(resolved, norm_eps=validate("norm_eps", norm_eps, _NORM_EPS))
     return _with_class_names(resolved, class_names, num_classes)
 
 
-def _from_string(text: str, builder: str | None, progress: bool, limit: float | None) -> Weights:
+_NORM_EPS: TypeAdapter[float] = TypeAdapter(Annotated[float, Field(ge=0, le=1)])
+
+
+def _from_string(text: str, builder: str | None, norm_eps: float | None, *, progress: bool, limit: float | None) -> Weights:
     if text == BUNDLED:
-        return _from_file(BUNDLED_FILE, BUNDLED, builder)
+        return replace(_from_file(BUNDLED_FILE, builder), name=BUNDLED)
     if "://" in text:
-        return _from_file(_downloaded(text, progress, limit), urldefrag(text).url, builder)
+        downloaded = _from_file(_downloaded(text, progress, limit), builder, norm_eps)
+        return replace(downloaded, name=urldefrag(text).url)
     enum_name, _, member = text.rpartition(".")
     for name, entry in BUILDERS.items():
         if enum_name and entry.weights is not None and entry.weights.__name__ == enum_name:
@@ -84,10 +95,10 @@ def _from_string(text: str, builder: str | None, progress: bool, limit: float | 
         if name == (builder or DEFAULT_BUILDER) and entry.weights is not None and text in _members(entry.weights):
             return _from_enum(_member(entry.weights, text), progress, limit)
     if text == "DEFAULT":
-        return _from_file(BUNDLED_FILE, BUNDLED, builder)
+        return replace(_from_file(BUNDLED_FILE, builder), name=BUNDLED)
     for path in (Path(text).expanduser(), weights_folder() / text):
         if path.is_file():
-            return _from_file(path, path.name, builder)
+            return _from_file(path, builder, norm_eps)
     enum = builder_of(builder or DEFAULT_BUILDER).weights
     names = list(dict.fromkeys([BUNDLED, "DEFAULT", *(_members(enum) if enum else [])]))
     raise WeightsError(f"unknown weights {text!r}: no such file, and no such name ({nearest(text, names)})")
@@ -112,7 +123,7 @@ def _from_enum(member: WeightsEnum, progress: bool, limit: float | None) -> Weig
 def _read_member(member: WeightsEnum, path: Path) -> Weights:
     builder = next(name for name, entry in BUILDERS.items() if entry.weights is type(member))
     eps = 0.0 if str(member) == "MaskRCNN_ResNet50_FPN_Weights.COCO_V1" else None  # torchvision's overwrite_eps
-    return Weights(member.name, builder, tuple(member.meta["categories"]), read_pth(path), norm_eps=eps)
+    return Weights(member.name, builder, tuple(member.meta["categories"]), state_dicts.mask_rcnn_state(path), norm_eps=eps)
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
@@ -132,13 +143,13 @@ def backbone_state(builder: str, weights: WeightsEnum | str, *, progress: bool =
     """The values of torchvision's backbone weights (an enum member, its string, or a ``.pth`` file), for the body."""
     enum = builder_of(builder).backbone_weights
     if isinstance(weights, str) and Path(weights).is_file():
-        state = read_pth(Path(weights))
+        state = state_dicts.backbone_state(Path(weights))
     else:
         if isinstance(weights, str):
             weights = _member(enum, weights.removeprefix(f"{enum.__name__}."))
         if not isinstance(weights, enum):
             raise WeightsError(f"{builder} takes backbone weights of {enum.__name__}, not {weights}")
-        state = read_pth(_member_file(weights, progress, None))
+        state = state_dicts.backbone_state(_member_file(weights, progress, None))
     prefix = "features."  # torchvision's MobileNetV2 keeps its body under this name
     return {
         name.removeprefix(prefix): value for name, value in state.items() if not name.startswith(("fc.", "classifier."))
@@ -173,17 +184,14 @@ def _downloaded(url: str, progress: bool, limit: float | None) -> Path:
     return download(address, path, sha256_prefix=digest, progress=progress, limit=limit)
 
 
-def _from_file(path: Path, name: str, builder: str | None) -> Weights:
-    if path.suffix == ".safetensors":
-        return read_safetensors(path, name, builder)
-    if path.suffix not in (".pth", ".pt"):
-        raise WeightsError(f"{path}: weights are .safetensors or .pth files")
+def _from_file(path: Path, builder: str | None, norm_eps: float | None = None) -> Weights:
+    if state_dicts.is_safetensors(path):
+        return read_safetensors(path, builder, norm_eps)
     for entry in BUILDERS.values():
         for member in entry.weights or ():
             if path.name == _file_name(member):  # torchvision's own file, downloaded by hand
                 return _read_member(member, path)
-    state = read_pth(path)
-    return Weights(name, builder or DEFAULT_BUILDER, default_names(class_count(state, path)), state)
+    return from_state(state_dicts.mask_rcnn_state(path), path, builder, norm_eps)
 
 
 def _file_name(member: WeightsEnum) -> str:

@@ -15,6 +15,7 @@ import torch
 from cachetools import LRUCache
 
 from maskbridge.adapter import Instances
+from maskbridge.adapter.confidence import Confidence, confidence_of
 from maskbridge.adapter.network import Features
 from maskbridge.adapter.settings import class_choices
 from maskbridge.backend.inference.predictor import Predictor
@@ -79,7 +80,7 @@ class InteractivePredictor:
         if prompts:
             first = prompts[0]
             prompts = [p for p in prompts if (p.to_name, p.item_index) == (first.to_name, first.item_index)]
-            tag = _answer_tag(plan, first, serving, self._predictor.settings.confidence)
+            tag = _answer_tag(plan, first, serving, confidence_of(self._predictor.settings.confidence))
             image = next((image for image in plan.config.images if image.name == first.to_name), None)
             if tag is None or image is None:
                 log.warning("click with %r: the label config has no label tag for the answer", first.control.name)
@@ -174,7 +175,7 @@ def object_under(instances: Instances, points: Sequence[tuple[float, float, bool
     return None
 
 
-def _answer_tag(plan: Plan, prompt: Prompt, serving: ServingModel, confidence: float) -> LabelTag | None:
+def _answer_tag(plan: Plan, prompt: Prompt, serving: ServingModel, confidence: Confidence) -> LabelTag | None:
     """The first tag on that image that is not only for prompts: one for masks, or, for a point, else one for boxes."""
     names = class_choices(serving.model.class_names)
 
@@ -208,7 +209,7 @@ def _encoded(instances: Instances, index: int, prompt: Prompt, tag: LabelTag) ->
 
 def _image_value(task: Mapping[str, Any], image: ImageTag, item_index: int | None) -> object:
     try:
-        values = dict(image_values(image, task["data"]))
+        values = {shown.index: shown.value for shown in image_values(image, task["data"])}
         return values[item_index if image.is_list else None]
     except (KeyError, TypeError, AttributeError):
         raise TaskImageError("task", f"the task's data has no image in field {image.field!r}") from None

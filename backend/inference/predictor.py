@@ -14,6 +14,7 @@ import torch
 from cachetools import LRUCache
 
 from maskbridge.adapter import ImageError, Instances
+from maskbridge.adapter.confidence import confidence_of
 from maskbridge.backend.inference.decode_budget import DecodeBudget
 from maskbridge.backend.inference.fair_queue import FairQueue
 from maskbridge.backend.inference.model_thread import ModelThread
@@ -120,7 +121,7 @@ class Predictor:
         Raises:
             LabelConfigError: the label config cannot be read.
         """
-        return make_plan(label_config, serving.model.class_names, self.settings.confidence)
+        return make_plan(label_config, serving.model.class_names, confidence_of(self.settings.confidence))
 
     def decode_now(self, data: bytes) -> torch.Tensor:
         """Decodes the image of a click (uint8 [3, H, W]) without waiting for the images of tasks.
@@ -157,15 +158,15 @@ class Predictor:
             failed.set_exception(error)
             return [failed]
         image_futures = []
-        for item_index, value in values:
-            image_hash = image_key(value, request.project)
-            key = (image_hash, request.serving.version, request.plan.key, image.image.name, item_index)
+        for shown in values:
+            image_hash = image_key(shown.value, request.project)
+            key = (image_hash, request.serving.version, request.plan.key, image.image.name, shown.index)
             with self._lock:
                 cached = self._cache.get(key)
                 job = self._pending.get(key)
                 if cached is None and job is None:
                     job = self._pending[key] = _Job(
-                        key, value, image, request.serving, task_id=task_id, item_index=item_index
+                        key, shown.value, image, request.serving, task_id=task_id, item_index=shown.index
                     )
                     new.append(job)
             future: Future[ImageRegions] = Future() if job is None else job.future

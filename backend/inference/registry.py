@@ -46,8 +46,8 @@ def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
         >>> load(ServerSettings(weights="bundled", device="cpu")).version
         'maskrcnn_mobilenet_v2_fpn-bundled-8abe57d886f2'
     """
-    weights, builder = (settings.weights, settings.builder) if file is None else (str(file), None)
-    model = MaskRCNN(weights, builder=builder, device=settings.device, precision=settings.precision, progress=False)
+    weights = settings.own_weights() if file is None else {"weights": str(file)}
+    model = MaskRCNN(**weights, device=settings.device, precision=settings.precision, progress=False)
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     return ServingModel(model, model_version(model))
 

@@ -53,7 +53,8 @@ def run(task: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> N
     from maskbridge.labelstudio.project import read_project
 
     settings = ServerSettings(**task["settings"])
-    model = MaskRCNN(task["start"], builder=settings.builder, device=settings.device, progress=False)
+    weights = settings.own_weights() if task["start"] == settings.weights else {"weights": task["start"]}
+    model = MaskRCNN(**weights, device=settings.device, progress=False)
     labeled = read_project(
         int(task["project"]), settings, on_image=lambda done, total: send({"message": f"image {done} of {total} fetched"})
     )
@@ -65,6 +66,8 @@ def run(task: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> N
     usable_images = usable(images, images.class_names)
     for reason, count in usable_images.reasons().items():
         send({"message": f"labels skipped: {count} x {reason}", "important": True})
+    for image in images.skipped_images:
+        send({"message": f"image skipped: {image.name} ({image.labels} labels): {image.reason}", "important": True})
     training, validation = images.split(settings.training_validation)
     if not validation.objects or not training.objects:  # too few images for a split
         training = validation = images

@@ -19,6 +19,21 @@ Region: TypeAlias = "dict[str, Any]"
 
 
 @dataclass(frozen=True)
+class DecodedRegion:
+    """A region's object.
+
+    Attributes:
+        box: xyxy, in pixels.
+        mask: None for a region with a box only.
+        label: as results carry it.
+    """
+
+    box: Sequence[float]
+    mask: MaskCrop | None
+    label: str
+
+
+@dataclass(frozen=True)
 class LabelTag(ABC):
     """A control tag of a label config, on one image tag.
 
@@ -28,6 +43,7 @@ class LabelTag(ABC):
         labels: the label for each class name of the model; instances of other classes get no regions.
         label_names: all labels of the tag, as results carry them; by default the values of ``labels``.
         threshold: instances get regions if their score is above it, 0 to 1.
+        class_thresholds: pairs of class name and threshold, for classes that have another.
     """
 
     from_name: str
@@ -35,6 +51,7 @@ class LabelTag(ABC):
     labels: Mapping[str, str]
     label_names: tuple[str, ...] = ()
     threshold: float = 0.0
+    class_thresholds: tuple[tuple[str, float], ...] = ()
 
     kind: ClassVar[str]
     """The tag's name in a label config."""
@@ -47,6 +64,10 @@ class LabelTag(ABC):
     def matches(cls, tag: str) -> bool:
         """Whether a control tag is of this class; Label Studio ignores case."""
         return tag.lower() == cls.kind.lower()
+
+    def threshold_of(self, class_name: str) -> float:
+        """The threshold of a class of the model."""
+        return dict(self.class_thresholds).get(class_name, self.threshold)
 
     def encode(self, instances: Instances) -> list[Region]:
         """The regions of an image's instances: sizes in pixels, positions in percent, scores if there are any."""
@@ -98,16 +119,16 @@ class LabelTag(ABC):
         scores = [region.get("score") for region in regions]
         return Instances(
             size=size,
-            boxes=np.array([box for box, _, _ in decoded], dtype=np.float32),
-            labels=np.array([1 + self.label_names.index(label) for _, _, label in decoded], dtype=np.int64),
+            boxes=np.array([one.box for one in decoded], dtype=np.float32),
+            labels=np.array([1 + self.label_names.index(one.label) for one in decoded], dtype=np.int64),
             class_names=(BACKGROUND, *self.label_names),
-            masks=tuple(crop for _, crop, _ in decoded),
+            masks=tuple(one.mask for one in decoded),
             scores=None if any(score is None for score in scores) else np.array(scores, dtype=np.float32),
             ids=tuple(str(region.get("id", "")) for region in regions),
         )
 
-    def decode_region(self, region: Mapping[str, Any]) -> tuple[Sequence[float], MaskCrop | None, str]:
-        """One region as (box xyxy in pixels, mask or None, label).
+    def decode_region(self, region: Mapping[str, Any]) -> DecodedRegion:
+        """Decodes one region.
 
         Raises:
             AnnotationError: the region is malformed, or its label is not one of the tag's.
@@ -124,14 +145,15 @@ class LabelTag(ABC):
             raise AnnotationError(f"region {region.get('id')}: {error}") from None
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise AnnotationError(f"region {region.get('id')} is malformed: {error!r}") from error
-        return box, crop, labels[0]
+        return DecodedRegion(box, crop, labels[0])
 
     def _owns(self, region: Mapping[str, Any]) -> bool:
         return (region.get("type"), region.get("from_name")) == (self.kind.lower(), self.from_name)
 
     def _regions(self, instances: Instances, index: int) -> list[Region]:
-        label = self.labels.get(instances.names[index])
-        below = instances.scores is not None and not instances.scores[index] > self.threshold
+        name = instances.names[index]
+        label = self.labels.get(name)
+        below = instances.scores is not None and not instances.scores[index] > self.threshold_of(name)
         return [] if label is None or below else self.encode_one(instances, index, label)
 
     @abstractmethod

@@ -108,6 +108,7 @@ def _work(training: _Training, trainable: LabeledDataset, tally: Tally) -> Itera
             yield
     finally:
         steps.close()
+    tally.failures += [Failure(None, image.name, image.reason) for image in report.skipped_images]
     published = weights_folder() / f"{training.name}.safetensors"
     with atomic_write(published) as temporary:
         shutil.copyfile(report.best, temporary)

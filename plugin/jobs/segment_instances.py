@@ -9,6 +9,7 @@ import fiftyone as fo
 import fiftyone.core.media as fom
 
 from maskbridge.adapter import SettingsError
+from maskbridge.adapter.confidence import confidence_of
 from maskbridge.plugin.datasets import flat
 from maskbridge.plugin.jobs.base import Progress, Report, Run, Tally, execute, is_deleted
 from maskbridge.plugin.jobs.model_cache import load
@@ -72,7 +73,11 @@ def check_field(samples: fo.core.collections.SampleCollection, name: str, reques
 def _model(request: SegmentInstancesRequest) -> MaskRCNNModel:
     return MaskRCNNModel(
         load(request),
-        confidence_threshold=request.confidence,
+        confidence_threshold=(
+            confidence_of(request.class_confidence, default=request.confidence)
+            if request.class_confidence
+            else request.confidence
+        ),
         mask_threshold=request.mask_threshold,
         classes=request.classes,
         max_detections=int(request.max_detections),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -36,8 +37,14 @@ def label_type(request: SegmentInstancesRequest) -> type[fo.Label]:
 
 
 def folder_of(request: SegmentInstancesRequest) -> Path:
-    """The folder of a run's PNGs."""
-    return Path(str(request.mask_folder)) / request.label_field
+    """The folder of a run's PNGs, named by the field.
+
+    Example:
+        >>> folder_of(SegmentInstancesRequest(label_field="a/b", masks="folder", mask_folder="/masks")).name
+        'a%2Fb'
+    """
+    name = re.sub(r"[%/\\]", lambda match: f"%{ord(match.group()):02X}", request.label_field)
+    return Path(str(request.mask_folder)) / name
 
 
 def write(dataset: fo.Dataset, field: str, labels: Mapping[str, fo.Label]) -> None:

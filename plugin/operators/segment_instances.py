@@ -89,6 +89,7 @@ def _more(ctx: Any, inputs: types.Object) -> None:
     inputs.bool("more", default=False, label="More settings", view=types.SwitchView())
     if not ctx.params.get("more"):
         return
+    inputs.str("class_confidence", label="Confidence of single classes", description="Such as person=0.6,dog=0.4")
     inputs.float(
         "mask_threshold",
         default=0.5,

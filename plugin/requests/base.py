@@ -72,8 +72,9 @@ class RunRequest(Validated):
 
 
 def _field_name(name: str) -> str:
-    if not (name.replace("_", "a").isalnum() and name[0].isalpha()):
-        raise ValueError(f"a field name of letters, digits and underscores, not {name!r}")
+    """FiftyOne's own rule, without the dots of embedded fields."""
+    if not name.strip() or name.startswith("_") or any(character in ".$\0" for character in name):
+        raise ValueError(f"a field name without dots and dollar signs that does not start with an underscore, not {name!r}")
     return name
 
 

@@ -5,13 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from maskbridge.adapter.confidence import DEFAULT, confidence_of
+from maskbridge.adapter.errors import SettingsError
 from maskbridge.adapter.validation import Fraction
 from maskbridge.plugin.requests.base import FieldName, RunRequest
 
 Existing = Literal["replace", "skip", "stop"]
 Masks = Literal["database", "folder", "polylines"]
+
+
+def _class_confidence(text: str) -> str:
+    """Checks pairs of class and threshold; a number alone is ``confidence``'s."""
+    try:
+        pairs = confidence_of(text).by_class
+    except SettingsError as error:
+        raise ValueError(str(error).removeprefix("confidence_threshold is ")) from None
+    return ",".join(f"{name}={value:g}" for name, value in pairs)
 
 
 class SegmentInstancesRequest(RunRequest):
@@ -22,7 +33,8 @@ class SegmentInstancesRequest(RunRequest):
         existing: what happens to samples that have the field: ``"replace"`` it, ``"skip"`` them (which resumes an
             interrupted run), or ``"stop"`` before anything is done.
         classes: names of the classes to detect; None for all.
-        confidence: objects with a score above it are detected.
+        confidence: objects with a score above it are detected, 0 to 1.
+        class_confidence: another threshold for some classes, such as ``"person=0.6,dog=0.4"``.
         mask_threshold: pixels of at least this probability are in a mask.
         max_detections: maximum number of objects in an image.
         masks: ``"database"``, ``"folder"`` for PNGs below ``mask_folder``, or ``"polylines"`` instead of detections.
@@ -34,7 +46,8 @@ class SegmentInstancesRequest(RunRequest):
     label_field: FieldName = "instances"
     existing: Existing = "replace"
     classes: tuple[str, ...] | None = None
-    confidence: Fraction = 0.5
+    confidence: Fraction = DEFAULT
+    class_confidence: Annotated[str, AfterValidator(_class_confidence)] | None = None
     mask_threshold: Fraction = 0.5
     max_detections: Annotated[int, Field(ge=1, le=1000)] = 100
     masks: Masks = "database"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskbridge.adapter import ImageError, Instances, MaskCrop, MaskRCNN, SettingsError
+from maskbridge.adapter import Instances, MaskCrop, MaskRCNN, SettingsError
 from maskbridge.adapter.datasets.labeled_dataset import DataError, labeled_images
 from maskbridge.adapter.instances import BACKGROUND
 from maskbridge.adapter.training.classes import with_classes
@@ -68,8 +68,13 @@ def test_class_lists_that_make_no_sense(model: MaskRCNN, tmp_path: Path) -> None
 
 def test_an_image_of_another_size_is_named(model: MaskRCNN, tmp_path: Path) -> None:
     pairs = [(np.zeros((10, 10, 3), dtype=np.uint8), instances())]
-    with pytest.raises(ImageError, match="is 10 x 10 pixels, its labels are for 30 x 20"):
+    with pytest.raises(DataError, match="1 x it is 10 x 10 pixels, its labels are for 30 x 20"):
         train(model, images_of(pairs), tmp_path, progress=False)
+    good = (np.zeros((20, 30, 3), dtype=np.uint8), instances())
+    report = train(model, images_of([*pairs, good]), tmp_path, TrainingSettings(epochs=1), progress=False)
+    assert [(image.name, image.labels) for image in report.skipped_images] == [("image 0", 1)]
+    with pytest.raises(DataError, match="1 images cannot be used: image 0: it is 10 x 10"):
+        train(model, images_of([*pairs, good]), tmp_path, TrainingSettings(epochs=1), strict=True, progress=False)
 
 
 def test_what_a_cpu_cannot_do(model: MaskRCNN, tmp_path: Path) -> None:

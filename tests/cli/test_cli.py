@@ -62,11 +62,15 @@ def test_predict(folder: Path, tmp_path: Path, bundled: MaskRCNN) -> None:
         "deep/000123.png",
     ]
     results = json.loads((out / "predictions.json").read_text())
+    dataset = json.loads((out / "dataset.json").read_text())
     expected = bundled.predict(folder / "astronaut.png", confidence_threshold=0.5)[0]
     mine = [result for result in results if result["file_name"] == "astronaut.png"]
     assert [result["score"] for result in mine] == expected.scores.tolist()  # type: ignore[union-attr]
     np.testing.assert_array_equal(coco_mask.decode(mine[0]["segmentation"]), expected.frame(0))
-    assert {result["image_id"] for result in results} <= {"astronaut.png", "astronaut.jpg", "deep/000123"}
+    assert [image["file_name"] for image in dataset["images"]] == ["astronaut.jpg", "astronaut.png", "deep/000123.png"]
+    assert [image["id"] for image in dataset["images"]] == [1, 2, 3], "of relative paths in order; text.jpg is 4"
+    assert {result["category_name"] for result in results} == {"person"}
+    assert len(dataset["annotations"]) == len(results)
     picture = Image.open(out / "astronaut.png.png")
     assert picture.size == (512, 512)
     assert (np.asarray(picture) != np.asarray(Image.open(folder / "astronaut.png"))).any(axis=2).mean() > 0.01
@@ -107,7 +111,23 @@ def test_killed_and_run_again_it_resumes(images: list[Path], tmp_path: Path) -> 
     kept = [path for path, stamp in done.items() if path.stat().st_mtime_ns == stamp]
     assert len(kept) >= journal - 1
     assert maskbridge(*arguments, whole).returncode == 0
-    assert (out / "predictions.json").read_bytes() == (whole / "predictions.json").read_bytes()
+    for name in ("predictions.json", "dataset.json"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_interrupted_it_names_the_way_to_resume(images: list[Path], tmp_path: Path) -> None:
+    folder, out = tmp_path / "many", tmp_path / "out"
+    folder.mkdir()
+    for index in range(60):
+        (folder / f"{index:03}.jpg").symlink_to(images[index % len(images)])
+    command = [*COMMAND, "predict", str(folder), "--weights", "bundled", "-o", str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: len(list(out.glob("0*.png"))) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130
+    assert errors.strip().endswith("maskbridge: interrupted; run the same command again to resume")
+    assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
@@ -118,7 +138,8 @@ def test_killed_and_run_again_it_resumes(images: list[Path], tmp_path: Path) -> 
         (["a.png", "--weights", "bundlde"], "unknown weights 'bundlde'"),
         (["a.png", "--weights", "bundled", "--classes", "persn"], "did you mean 'person'"),
         (["a.png", "--weights", "bundled", "--device", "tpu"], "device 'tpu' cannot be used"),
-        (["a.png", "--confidence", "7"], "less than or equal to 1"),
+        (["a.png", "--confidence", "7"], "confidence_threshold is a number from 0 to 1, not 7"),
+        (["a.png", "--weights", "bundled", "--confidence", "persn=0.5"], "unknown class 'persn': did you mean 'person'"),
     ],
 )
 def test_errors_are_a_line_without_a_traceback(
@@ -141,8 +162,8 @@ def test_images_below_the_output_folder_are_not_predicted(tmp_path: Path) -> Non
     for name in ("a.png", "out/b.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (9, 9)).save(tmp_path / name)
-    parts = [find_images(str(path), out=tmp_path / "out") for path in (tmp_path, tmp_path / "a.png")]
-    assert [image.name for image in image_files(parts)] == ["a.png"]
+    images = [i for path in (tmp_path, tmp_path / "a.png") for i in find_images(str(path), out=tmp_path / "out").images]
+    assert [image.name for image in image_files(images)] == ["a.png"]
 
 
 def test_demo(tmp_path: Path) -> None:

@@ -101,7 +101,10 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         (["train", "label-studio:twelve"], "named by its number, as in label-studio:12"),
         (["train", "{folder}/nosuch.json"], "nosuch.json: cannot be read"),
         (["train", "{folder}/small.safetensors"], "small.safetensors: labels are FILE.json"),
-        (["train", "{folder}/labels.json", "--images", "{folder}"], "12 of its 12 images are not in"),
+        (
+            ["train", "{folder}/labels.json", "--images", "{folder}"],
+            "none of its 12 images can be used: 0.png: it is not in",
+        ),
         (["train", "{folder}/labels.json", "--split", "test"], "no image of the split 'test'"),
         (["train", "{folder}/labels.json", "--classes", "zebra"], "no label can be used"),
         (["train", "{folder}/labels.json", "--classes", ","], "the class list is empty"),
@@ -112,7 +115,7 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         ),
         (["train", "{folder}/labels.json", "--weights", "nosuch"], "unknown weights 'nosuch'"),
         (["evaluate", "{folder}/labels.json"], "nothing to measure"),
-        (["evaluate", "{folder}/labels.json", "--predictions", "a"], "names a field of a FiftyOne dataset"),
+        (["evaluate", "{folder}/labels.json", "--predictions", "a"], "--predictions is a FILE.json, or a field"),
         (["evaluate", "fiftyone:nosuch-dataset"], "no FiftyOne dataset 'nosuch-dataset'"),
         (["evaluate", "{folder}/list.json"], "is not a JSON export"),
         (["evaluate", "{folder}/list.json", "--split", "train"], "Label Studio has no splits"),
@@ -129,14 +132,26 @@ def test_mistakes_are_named_in_a_line(arguments: list[str], output: str, folder:
     assert done.stderr.strip().splitlines()[-1].startswith("maskbridge: ")
 
 
-def test_a_broken_image_is_named(folder: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_used_are_skipped_and_named(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder / "images", tmp_path / "images")
     (tmp_path / "images" / "3.png").write_text("no image")
+    (tmp_path / "images" / "5.png").unlink()
+    Image.open(folder / "images" / "6.png").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "images" / "6.png")
     for command in ("train", "evaluate"):
         done = maskbridge(
             command, folder / "labels.json", "--images", tmp_path / "images", "--weights",
             folder / "small.safetensors", *(["--classes", "disc"] if command == "evaluate" else ["--epochs", 1]),
             "-o", tmp_path / command,
         )  # fmt: skip
-        assert (done.returncode, "3.png" in done.stderr) == (1, True), done.stderr
-        assert "Traceback" not in done.stderr
+        assert done.returncode == 3, done.stderr
+        for text in (
+            "3.png (2 labels): not an image",
+            "5.png (2 labels): it is not in",
+            "6.png (2 labels): it is 128 x 96",
+        ):
+            assert text in done.stdout
+        done = maskbridge(
+            command, folder / "labels.json", "--images", tmp_path / "images", "--weights",
+            folder / "small.safetensors", "--strict", "-o", tmp_path / "strict",
+        )  # fmt: skip
+        assert (done.returncode, "5.png" in done.stderr) == (1, True)

@@ -9,12 +9,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], process: subprocess.Popen[bytes] | None = None, log: Path | None = None) -> T:
+def wait_for(condition: Callable[[], T], process: subprocess.Popen[Any] | None = None, log: Path | None = None) -> T:
     """The first true value of a condition.
 
     Args:

@@ -121,7 +121,7 @@ def test_images_that_cannot_be_had_are_named(image: Path) -> None:
 
     dataset = labeled_dataset([task(BRUSH, number=n) for n in (1, 2, 3)], parse(CONFIG), locate)
     assert [labeled.name for labeled in dataset] == ["task 2"]
-    assert [(bad.image, bad.label) for bad in dataset.skipped] == [("task 1", "all"), ("task 3", "all")]
+    assert [(image.name, image.labels) for image in dataset.skipped_images] == [("task 1", 1), ("task 3", 1)]
 
 
 def test_an_export(image: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_export(image: Path, tmp_path: Path) -> None:
     assert [labeled.name for labeled in dataset] == ["task 1", "task 2"]
     assert dataset.class_names == ("__background__", "cat")
     np.testing.assert_array_equal(dataset[0].instances.frame(0), CAT.frame(0))
-    assert "'passwd' is not in" in dataset.skipped[0].reason
+    assert "'passwd' is not in" in dataset.skipped_images[0].reason
 
 
 @pytest.mark.parametrize(

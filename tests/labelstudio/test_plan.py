@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
+from maskbridge.adapter.confidence import confidence_of
 from maskbridge.labelstudio.label_config import Label, LabelConfigError, label_map, parse
 from maskbridge.labelstudio.plan import Plan, make_plan
-from maskbridge.labelstudio.tasks import image_values
+from maskbridge.labelstudio.tasks import ImageValue, image_values
 
 NAMES = ("__background__", "person", "cat", "dog", "N/A", "Traffic Light")
 
@@ -80,16 +81,16 @@ def test_several_images() -> None:
     assert [tag.to_name for tag in first.tags] == ["image"]
     assert [(tag.kind, tag.to_name) for tag in second.tags] == [("BrushLabels", "other"), ("RectangleLabels", "other")]
     data = {"image": "a.jpg", "more": ["b.jpg", "c.jpg"]}
-    assert image_values(first.image, data) == [(None, "a.jpg")]
-    assert image_values(second.image, data) == [(0, "b.jpg"), (1, "c.jpg")]
+    assert image_values(first.image, data) == [ImageValue(None, "a.jpg")]
+    assert image_values(second.image, data) == [ImageValue(0, "b.jpg"), ImageValue(1, "c.jpg")]
     with pytest.raises(KeyError, match="more"):
         image_values(second.image, {"image": "a.jpg"})
 
 
 def test_a_field_inside_a_field() -> None:
     (image,) = plan('<Image name="image" value="$sample.url"/>' + control("BrushLabels", '<Label value="cat"/>')).images
-    assert image_values(image.image, {"sample": {"url": "a.jpg"}}) == [(None, "a.jpg")]
-    assert image_values(image.image, {"sample.url": "b.jpg"}) == [(None, "b.jpg")]
+    assert image_values(image.image, {"sample": {"url": "a.jpg"}}) == [ImageValue(None, "a.jpg")]
+    assert image_values(image.image, {"sample.url": "b.jpg"}) == [ImageValue(None, "b.jpg")]
 
 
 def test_unmapped_labels_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -139,3 +140,17 @@ def test_a_config_names_no_file_and_no_host() -> None:
     body = IMAGE + control("BrushLabels", '<Label value="cat"/>', 'model_path="/etc/passwd" modelUrl="http://evil/"')
     assert "evil" not in repr(plan(body)) + repr(plan(body).config)
     assert "passwd" not in repr(plan(body)) + repr(plan(body).config)
+
+
+TWO_CLASSES = """<View><Image name="image" value="$image"/><RectangleLabels name="box" toName="image">
+<Label value="person"/><Label value="dog"/></RectangleLabels></View>"""
+
+
+def test_tags_use_the_threshold_of_each_class() -> None:
+    names = ("__background__", "person", "dog")
+    (image,) = make_plan(TWO_CLASSES, names, confidence_of("person=0.9,dog=0.2")).images
+    (tag,) = image.tags
+    assert (image.threshold, tag.threshold_of("person"), tag.threshold_of("dog")) == (0.2, 0.9, 0.2)
+    own = TWO_CLASSES.replace("toName", 'model_score_threshold="0.3" toName')
+    (image,) = make_plan(own, names, confidence_of("person=0.9")).images
+    assert (image.threshold, image.tags[0].threshold_of("person")) == (0.3, 0.3)

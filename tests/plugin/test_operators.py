@@ -53,6 +53,18 @@ def test_segment_instances_writes_what_the_adapter_finds(filled: fo.Dataset, bun
     assert (report["state"], report["done"], report["failed"]) == ("completed", 5, 0)
 
 
+@pytest.mark.parametrize("field", ["my field-1", "Bücher/1", "7th"])
+def test_fields_have_the_names_that_fiftyone_allows(field: str, people: fo.Dataset, tmp_path: Path) -> None:
+    options = {"masks": "folder", "mask_folder": str(tmp_path / "masks"), **FAST}
+    report = operator("segment_instances")(people, field, **options)
+    assert (report["state"], people.count(f"{field}.detections")) == ("completed", report["objects"])
+    assert people.get_run_info(report["run_key"]).config.request["label_field"] == field
+    paths = people.values(f"{field}.detections.mask_path", unwind=True)
+    assert {Path(path).parent.parent for path in paths} == {tmp_path / "masks"}
+    with pytest.raises(SettingsError, match="a field name without dots"):
+        operator("segment_instances")(people, f"_{field}", **options)
+
+
 def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
     bad = fo.Sample(str(tmp_path / "text.jpg"))
@@ -76,7 +88,7 @@ def test_a_run_is_kept_with_its_field(filled: fo.Dataset, tmp_path: Path) -> Non
         ({"confidence": 4}, "confidence is a number from 0 to 1, not 4"),
         ({"confidnce": 0.5}, "did you mean 'confidence'"),
         ({"label_field": "filepath"}, "holds StringField, not Detections"),
-        ({"label_field": "a b"}, "label_field is a field name of letters"),
+        ({"label_field": "a.b"}, "label_field is a field name without dots"),
         ({"existing": "stop"}, "5 samples have labels in 'predicted' already"),
         ({"existing": "stopp"}, "existing is one of replace, skip, stop, not 'stopp'"),
         ({"masks": "folder"}, "mask_folder is an absolute path"),

@@ -9,17 +9,20 @@ import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
 
-from maskbridge.adapter import SettingsError
+from maskbridge.adapter import MaskRCNN, SettingsError
+from maskbridge.adapter.confidence import confidence_of
+from maskbridge.plugin.model import MaskRCNNModel
 from maskbridge.plugin.operators import OPERATORS
 from maskbridge.plugin.operators.base import LongOperator
 from maskbridge.plugin.requests.base import RunRequest
+from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
 
 LONG = [operator for operator in OPERATORS if issubclass(operator, LongOperator)]
 OTHER: dict[str, Any] = {
     "label_field": "part", "weights": "bundled", "device": "cpu", "existing": "skip", "classes": ("person",),
     "confidence": 0.25, "mask_threshold": 0.75, "max_detections": 7, "masks": "folder", "mask_folder": "/masks",
     "batch_size": 3, "num_workers": 2, "new_field": "filled", "only_missing": False, "name": "mine", "epochs": 3,
-    "learning_rate": 0.5, "validation": 0.5, "precision": "bfloat16",
+    "learning_rate": 0.5, "validation": 0.5, "precision": "bfloat16", "class_confidence": "person=0.5",
 }  # fmt: skip
 """For each option a value that is not its default."""
 
@@ -59,3 +62,13 @@ def test_names_of_operators_requests_and_jobs_agree() -> None:
         assert issubclass(operator.request_type, RunRequest)
         for folder in ("operators", "requests", "jobs"):
             import_module(f"maskbridge.plugin.{folder}.{name}")
+
+
+def test_classes_have_a_confidence_of_their_own(bundled: MaskRCNN) -> None:
+    options = {"confidence": 0.3, "class_confidence": "person=0.6"}
+    request = SegmentInstancesRequest.from_options(**options)
+    assert SegmentInstancesRequest.from_params(request.to_dict()) == request
+    confidence = confidence_of("person=0.6", default=0.3)
+    assert MaskRCNNModel(bundled, confidence_threshold=confidence)._settings().class_thresholds == (0.3, 0.6)
+    for text in ("person=7", "person", "person=high"):
+        assert "from 0 to 1" in SegmentInstancesRequest.problems_of({"class_confidence": text})["class_confidence"]
