@@ -39,24 +39,23 @@ def evaluate(
     from maskbridge.adapter.optional_dependencies import requires
 
     with requires("train"):
-        from maskbridge.adapter import MaskRCNN
         from maskbridge.adapter.datasets.readable import refuse_skipped_images
         from maskbridge.adapter.evaluation.measure import evaluate as evaluate_model
         from maskbridge.adapter.evaluation.measure import measure
         from maskbridge.adapter.evaluation.prediction_file import read_predictions
         from maskbridge.adapter.evaluation.report import write_report
-        from maskbridge.adapter.weights.class_names import parse_class_names
         from maskbridge.cli.evaluation_report import print_report
+        from maskbridge.cli.model import load_model
         from maskbridge.cli.progress import with_bar
     labeled = places.read_labels(place, images=images, label_field=field, split=split)
     if strict:
         refuse_skipped_images(labeled)
     names = options.names(classes)
     if predictions is None:
-        model = MaskRCNN(
+        model = load_model(
             weights,
             builder=builder,
-            class_names=parse_class_names(class_names),
+            class_names=class_names,
             norm_eps=norm_eps,
             device=device,
             precision=precision,

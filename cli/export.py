@@ -35,11 +35,9 @@ def export(
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
 
-        from maskbridge.adapter import MaskRCNN
         from maskbridge.adapter.export.onnx_export import export as run
-        from maskbridge.adapter.weights.class_names import parse_class_names
-    names = parse_class_names(class_names)
-    model = MaskRCNN(weights, builder=builder, class_names=names, norm_eps=norm_eps, device="cpu")
+        from maskbridge.cli.model import load_model
+    model = load_model(weights, builder=builder, class_names=class_names, norm_eps=norm_eps, device="cpu")
     size = None if height is None or width is None else (height, width)
     check = run(model, out, input_size=size, batch_size=batch_size, images=images or [])
     print(

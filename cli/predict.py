@@ -38,12 +38,11 @@ def predict(
 
     Of a single COCO file, the results have the image and category ids, and only its categories.
     """
-    from maskbridge.adapter import MaskRCNN
     from maskbridge.adapter.devices import default_batch_size
     from maskbridge.adapter.settings import class_choices
-    from maskbridge.adapter.weights.class_names import parse_class_names
     from maskbridge.cli.image_files import image_files
     from maskbridge.cli.interruption import resumable
+    from maskbridge.cli.model import load_model
     from maskbridge.cli.prediction_report import print_report
     from maskbridge.cli.prediction_run import PredictionRun
 
@@ -51,10 +50,10 @@ def predict(
     from_coco = len(parts) == 1 and parts[0].categories is not None
     files = image_files(image if from_coco else replace(image, image_id=None) for part in parts for image in part.images)
     skipped = {name: reason for part in parts for name, reason in part.skipped.items()}
-    model = MaskRCNN(
+    model = load_model(
         weights,
         builder=builder,
-        class_names=parse_class_names(class_names),
+        class_names=class_names,
         norm_eps=norm_eps,
         device=device,
         precision=precision,

@@ -173,6 +173,8 @@ def _not_a_checkpoint(path: Path) -> str | None:
     """What a file is whose beginning is not that of a checkpoint, in words; None if it may be one."""
     with path.open("rb") as file:
         head = file.read(200)
+    if head.startswith(b"PK") and _is_torchscript(path):
+        return "is a TorchScript archive, not a state dict: save model.state_dict() of the network it was made from"
     if head.startswith((b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
         return None
     if not head:
@@ -184,12 +186,19 @@ def _not_a_checkpoint(path: Path) -> str | None:
     return "cannot be read: it is neither a checkpoint of torch nor a safetensors file"
 
 
+def _is_torchscript(path: Path) -> bool:
+    """Whether a zip file holds a program: some versions of torch.load would load it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _unreadable(error: Exception) -> str:
     """Why a file cannot be read, in words."""
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read ({error.strerror})"
-    if "torch.jit" in str(error) or "TorchScript" in str(error):
-        return "is a TorchScript archive, not a state dict: save model.state_dict() of the network it was made from"
     return "cannot be read: the file is incomplete or corrupt"
 
 

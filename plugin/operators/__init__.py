@@ -8,4 +8,4 @@ from maskbridge.plugin.operators.stop_run import StopRun
 
 OPERATORS = (SegmentInstances, SegmentBoxes, Finetune, DescribeRun, StopRun)
 
-__all__ = ["OPERATORS", "DescribeRun", "Finetune", "SegmentBoxes", "SegmentInstances", "StopRun"]
+__all__ = ["OPERATORS"]

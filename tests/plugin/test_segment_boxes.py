@@ -52,7 +52,7 @@ def test_masks_for_odd_boxes_and_labels(boxes: fo.Dataset) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"new_field": "no name"}, {"new_field": "1st"}, {"mask_threshold": 2}, {"num_workers": -1}, {"mask_treshold": 0.5}],
+    [{"new_field": "no.name"}, {"new_field": "_first"}, {"mask_threshold": 2}, {"num_workers": -1}, {"mask_treshold": 0.5}],
 )
 def test_wrong_options_for_boxes_are_named(boxes: fo.Dataset, options: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=next(iter(options))):
