@@ -25,9 +25,9 @@ from PIL import Image
 
 from maskbridge.adapter import ImageError, Instances, MaskCrop
 from maskbridge.adapter.settings import Settings
-from maskbridge.cli.image_files import image_files
 from maskbridge.cli.places import find_images
-from maskbridge.cli.prediction_run import JOURNAL, PredictionRun
+from maskbridge.cli.predictions.image_files import image_files
+from maskbridge.cli.predictions.run import JOURNAL, PredictionRun
 
 NAMES = ("__background__", "person", "dog")
 RESULTS = ("predictions.json", "dataset.json")

@@ -27,8 +27,8 @@ def check(
 
     from maskbridge.adapter.datasets.readable import readable
     from maskbridge.adapter.datasets.summary import summarize
-    from maskbridge.cli.check_report import print_summary
     from maskbridge.cli.progress import with_bar
+    from maskbridge.cli.reports.check import print_summary
 
     if not place.startswith((places.FIFTYONE, places.LABEL_STUDIO)) and not place.lower().endswith(".json"):
         labeled, fetch = _unlabeled(places.find_images(place)), True

@@ -37,7 +37,7 @@ def _run(out: Path, *, launch: bool) -> None:
 
     from maskbridge.adapter.drawing import draw
     from maskbridge.adapter.errors import MaskbridgeError
-    from maskbridge.cli.prediction_report import describe_counts
+    from maskbridge.cli.reports.prediction import describe_counts
 
     console = Console(highlight=False)
     model = _choose_model(console)

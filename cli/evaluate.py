@@ -44,9 +44,9 @@ def evaluate(
         from maskbridge.adapter.evaluation.measure import measure
         from maskbridge.adapter.evaluation.prediction_file import read_predictions
         from maskbridge.adapter.evaluation.report import write_report
-        from maskbridge.cli.evaluation_report import print_report
         from maskbridge.cli.model import load_model
         from maskbridge.cli.progress import with_bar
+        from maskbridge.cli.reports.evaluation import print_report
     labeled = places.read_labels(place, images=images, label_field=field, split=split)
     if strict:
         refuse_skipped_images(labeled)

@@ -40,11 +40,11 @@ def predict(
     """
     from maskbridge.adapter.devices import default_batch_size
     from maskbridge.adapter.settings import class_choices
-    from maskbridge.cli.image_files import image_files
     from maskbridge.cli.interruption import resumable
     from maskbridge.cli.model import load_model
-    from maskbridge.cli.prediction_report import print_report
-    from maskbridge.cli.prediction_run import PredictionRun
+    from maskbridge.cli.predictions.image_files import image_files
+    from maskbridge.cli.predictions.run import PredictionRun
+    from maskbridge.cli.reports.prediction import print_report
 
     parts = [places.find_images(address, images=images, out=out) for address in place]
     from_coco = len(parts) == 1 and parts[0].categories is not None

@@ -68,7 +68,7 @@ def train(
         from maskbridge.adapter.weights.class_names import parse_class_names
         from maskbridge.cli.interruption import resumable
         from maskbridge.cli.progress import with_bar
-        from maskbridge.cli.training_report import print_data, print_report
+        from maskbridge.cli.reports.training import print_data, print_report
     settings = TrainingSettings(
         epochs=epochs,
         batch_size=batch_size,

@@ -16,9 +16,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from maskbridge.adapter import MaskRCNN
-from maskbridge.cli.image_files import image_files
 from maskbridge.cli.main import run
 from maskbridge.cli.places import find_images
+from maskbridge.cli.predictions.image_files import image_files
 from waiting import wait_for
 
 COMMAND = [sys.executable, "-c", "from maskbridge.cli.main import run; run()"]

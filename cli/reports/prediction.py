@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from maskbridge.cli.prediction_files import DATASET, RESULTS
+from maskbridge.cli.predictions.result_files import DATASET, RESULTS
 
 if TYPE_CHECKING:
-    from maskbridge.cli.prediction_run import Tally
+    from maskbridge.cli.predictions.run import Tally
 
 MAX_FAILURES = 100
 

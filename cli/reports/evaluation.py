@@ -11,7 +11,7 @@ from rich.table import Table
 
 from maskbridge.adapter.evaluation.report import CURVES, RESULTS, WORST
 from maskbridge.adapter.evaluation.scores import NUMBERS
-from maskbridge.cli.training_report import print_skipped_images
+from maskbridge.cli.reports.training import print_skipped_images
 
 if TYPE_CHECKING:
     from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from maskbridge.cli.training_report import print_skipped_images
+from maskbridge.cli.reports.training import print_skipped_images
 
 if TYPE_CHECKING:
     from maskbridge.adapter.datasets.summary import Summary

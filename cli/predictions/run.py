@@ -24,8 +24,8 @@ from maskbridge.adapter.images import read_each
 from maskbridge.adapter.journal import Journal
 from maskbridge.adapter.polygons import to_polygons
 from maskbridge.adapter.settings import Settings
-from maskbridge.cli.image_files import ImageFile
-from maskbridge.cli.prediction_files import write_dataset, write_results
+from maskbridge.cli.predictions.image_files import ImageFile
+from maskbridge.cli.predictions.result_files import write_dataset, write_results
 
 JOURNAL = ".maskbridge-run.jsonl"
 _WRITERS = 2

@@ -1,0 +1,1 @@
+"""The run of ``maskbridge predict``: its images, its journal, its result files."""
