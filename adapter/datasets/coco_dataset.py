@@ -94,7 +94,8 @@ def write_coco(path: Path, labeled: LabeledDataset) -> None:
             new = {"id": len(annotations) + 1, "category_id": label, "iscrowd": annotation.get("iscrowd", 0)}
             annotations.append(annotation | new | {"area": annotation.get("area", w * h)})
     categories = [{"id": label, "name": name} for label, name in enumerate(names) if label]
-    text = json.dumps({"images": images, "annotations": annotations, "categories": categories})
+    contents = {"info": INFO, "images": images, "annotations": annotations, "categories": categories}
+    text = json.dumps(contents)
     with atomic_write(path) as file:
         file.write_text(text, encoding="utf-8")
 
@@ -139,4 +140,6 @@ def _box(value: Any, rle: dict[str, Any] | None) -> list[float]:
     return [float(side) for side in coco_mask.toBbox(rle)]
 
 
+INFO = {"description": "written by maskbridge"}
+"""The ``info`` of COCO files, without which `COCO.loadRes` of pycocotools 2.0.10 fails."""
 _REPLACED = {"image_id", "category_id", "bbox", "segmentation", "score"}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from maskbridge.adapter.atomic_write import atomic_write
+from maskbridge.adapter.datasets.coco_dataset import INFO
 
 RESULTS = "predictions.json"
 DATASET = "dataset.json"
@@ -56,7 +57,7 @@ def write_dataset(folder: Path, entries: Iterable[Mapping[str, Any]], categories
         categories: the category id of each class name.
     """
     with atomic_write(folder / DATASET) as path, path.open("w", encoding="utf-8") as file:
-        file.write('{"images": [')
+        file.write(f'{{"info": {json.dumps(INFO)},\n"images": [')
         _write_rows(file, (_image(entry) for entry in entries if "results" in entry))
         rows = [{"id": number, "name": name} for name, number in categories.items()]
         file.write(f'],\n"categories": {json.dumps(rows)},\n"annotations": [')
