@@ -32,7 +32,8 @@ def print_summary(summary: Summary) -> None:
     console = Console(highlight=False)
     console.print(
         f"{summary.images} images ({summary.without_objects} without objects), {summary.objects} objects "
-        f"({summary.without_mask} without a mask, {summary.crowds} crowds)"
+        f"({summary.without_mask} without a mask, {summary.crowds} crowds)",
+        soft_wrap=True,
     )
     classes = Table("class", "objects", "images")
     for name, in_class in list(summary.classes.items())[:MAX_CLASSES]:
@@ -43,7 +44,9 @@ def print_summary(summary: Summary) -> None:
     if summary.areas is not None:
         sizes = ", ".join(f"{count} {name}" for name, count in summary.sizes.items())
         smallest, median, largest = summary.areas
-        console.print(f"sizes: {sizes}; areas from {smallest:.0f} to {largest:.0f} pixels, median {median:.0f}")
+        console.print(
+            f"sizes: {sizes}; areas from {smallest:.0f} to {largest:.0f} pixels, median {median:.0f}", soft_wrap=True
+        )
     for note in summary.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     for reason, count in summary.not_trained.items():
