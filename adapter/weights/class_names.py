@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from maskbridge.adapter.errors import SettingsError
@@ -20,7 +21,7 @@ def parse_class_names(text: str | None) -> list[str] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if Path(text).is_file():
+    if os.path.isfile(text):  # noqa: PTH113 Path.is_file raises on a list that is longer than a file's name
         try:
             parts = Path(text).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:

@@ -195,6 +195,7 @@ def test_class_names(tmp_path: Path, frozen: Path) -> None:
     assert parse_class_names(str(tmp_path / "names.txt")) == ["cat", "hot dog"]
     assert parse_class_names("cat, hot dog,") == ["cat", "hot dog"]
     assert parse_class_names(None) is None
+    assert len(parse_class_names(",".join(f"class {n}" for n in range(500))) or ()) == 500
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingsError, match="cannot be read as a list of class names"):
         parse_class_names(str(tmp_path / "binary"))
