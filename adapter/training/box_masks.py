@@ -7,7 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from maskbridge.adapter.coco import encode_rle
-from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset, LabeledImage, clip_box, has_area, is_crowd
+from maskbridge.adapter.datasets.labeled_dataset import (
+    LabeledDataset,
+    LabeledImage,
+    SkippedImage,
+    clip_box,
+    has_area,
+    is_crowd,
+)
+from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.data import read_labeled
 
@@ -17,10 +25,8 @@ def with_masks(images: LabeledDataset, model: MaskRCNN) -> Generator[int, None, 
 
     An iterator over the number of images done, which ends in the labeled images. Boxes, classes and labels that have a
     mask are unchanged; so are crowds, boxes without an area in their image, and boxes for which the model predicts an
-    empty mask. For a class that the model does not have, its box head chooses the class whose mask is taken.
-
-    Raises:
-        ImageError: an image cannot be read, or is not of the size that its labels are for.
+    empty mask. For a class that the model does not have, its box head chooses the class whose mask is taken. An image that
+    cannot be read, or is not of the size that its labels are for, is skipped.
 
     Example:
         >>> from maskbridge.adapter import Instances
@@ -32,12 +38,15 @@ def with_masks(images: LabeledDataset, model: MaskRCNN) -> Generator[int, None, 
         >>> run_to_end(with_masks(boxes, MaskRCNN("bundled"))).objects
         1
     """
-    results = []
+    results, skipped = [], list(images.skipped_images)
     for done, image in enumerate(images, start=1):
         indices = [index for index, annotation in enumerate(image.annotations) if _needs_mask(annotation, image)]
-        results.append(_segmented(image, indices, model) if indices else image)
+        try:
+            results.append(_segmented(image, indices, model) if indices else image)
+        except ImageError as error:
+            skipped.append(SkippedImage(image.name, error.reason, len(image)))
         yield done
-    return replace(images, images=tuple(results))
+    return replace(images, images=tuple(results), skipped_images=tuple(skipped))
 
 
 def _needs_mask(annotation: Mapping[str, Any], image: LabeledImage) -> bool:
