@@ -31,7 +31,7 @@ def check(
     from maskbridge.cli.reports.check import print_summary
 
     if not place.startswith((places.FIFTYONE, places.LABEL_STUDIO)) and not place.lower().endswith(".json"):
-        labeled, fetch = _unlabeled(places.find_images(place)), True
+        labeled, fetch = _unlabeled(places.find_images(place)), decode  # its headers are read already
     else:
         fetch = decode or not place.startswith(places.LABEL_STUDIO)
         labeled = places.read_labels(place, images=images, label_field=field, split=split, fetch=fetch)
