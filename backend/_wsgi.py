@@ -1,7 +1,7 @@
 """The WSGI module that ``label-studio-ml start``, or any WSGI server, runs: our app, with settings from the environment.
 
 ``label-studio-ml start path/to/maskbridge/backend --port 9090`` does the same as ``maskbridge serve --port 9090``. Under
-another server (``gunicorn maskbridge.backend._wsgi:app``) use one process, since each process loads the model.
+another server (``waitress-serve maskbridge.backend._wsgi:app``) use one process, since each process loads the model.
 """
 
 from __future__ import annotations

@@ -53,13 +53,11 @@ def serve(
     from maskbridge.adapter.errors import MaskbridgeError
 
     try:
-        import gunicorn  # noqa: F401 (Windows has none)
-
         from maskbridge.backend.settings import server_settings
         from maskbridge.backend.web.serving import serve as run
     except ImportError as error:
         raise MaskbridgeError(
-            f"the server needs the package {error.name}: pip install 'maskbridge[labelstudio]' (on Windows: Docker or WSL)"
+            f"the server needs the package {error.name}: pip install 'maskbridge[labelstudio]'"
         ) from error
     run(
         server_settings(

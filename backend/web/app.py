@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.backend.errors import TrainingRefusedError
 from maskbridge.backend.settings import ServerSettings
+from maskbridge.backend.web.connections import too_large_message
 from maskbridge.backend.web.loading import failure, loaded
 from maskbridge.backend.web.logging_setup import summary
 from maskbridge.backend.web.metrics import Metrics
@@ -152,8 +153,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
-        limit = f"{settings.max_request_megabytes} MB (MASKBRIDGE_MAX_REQUEST_MEGABYTES)"
-        return jsonify(error=f"the request is larger than {limit}: send fewer tasks in one request"), 413
+        return jsonify(error=too_large_message(settings.max_request_megabytes)), 413
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> tuple[Response, int]:

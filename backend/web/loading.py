@@ -16,14 +16,19 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def load_in_background(make: Callable[[], T], on_failure: Callable[[str], None] = lambda reason: None) -> Future[T]:
-    """Calls a function in a thread of its own. If it raises, that is logged and ``on_failure`` called with the reason.
+def load_in_background(
+    future: Future[T], make: Callable[[], T], *, on_failure: Callable[[str], None] = lambda reason: None
+) -> None:
+    """Sets a future's result to that of a function, which is called in a thread of its own.
+
+    If the function raises, that is logged, and ``on_failure`` is called with the reason.
 
     Example:
-        >>> load_in_background(lambda: 42).result(timeout=10)
+        >>> future = Future()
+        >>> load_in_background(future, lambda: 42)
+        >>> future.result(timeout=10)
         42
     """
-    future: Future[T] = Future()
 
     def run() -> None:
         try:
@@ -34,7 +39,6 @@ def load_in_background(make: Callable[[], T], on_failure: Callable[[str], None] 
             on_failure(failure(future) or "")
 
     threading.Thread(target=run, name="loading", daemon=True).start()
-    return future
 
 
 def loaded(future: Future[T], seconds: float = 0) -> T | None:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 
-_VERBOSE_LOGGERS = ("httpx", "httpcore", "urllib3", "PIL", "label_studio_sdk", "label_studio_ml", "werkzeug")
+_VERBOSE_LOGGERS = ("httpx", "httpcore", "urllib3", "PIL", "label_studio_sdk", "label_studio_ml", "werkzeug", "waitress")
 """Loggers that would log addresses with signatures, headers or bodies: only their warnings are logged."""
 _SECRETS = re.compile(r"(?i)\b(bearer|token|basic|authorization:?)\s+[\w.~+/=-]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
@@ -21,6 +21,7 @@ def configure(level: str, secrets: Collection[str] = ()) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # requests that wait for a thread are no problem
 
 
 class OneLine(logging.Formatter):

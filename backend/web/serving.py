@@ -1,19 +1,20 @@
-"""``maskbridge serve``: the app under gunicorn, one process with the model, threads for requests."""
+"""``maskbridge serve``: the app under waitress, one process with the model, threads for requests."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import multiprocessing
 import os
 import signal
-from collections.abc import Callable
-from ctypes import c_char
-from typing import TYPE_CHECKING, Any
+import sys
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, NoReturn
 
-from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.backend.settings import ServerSettings, unknown_variables
 from maskbridge.backend.web import logging_setup
-from maskbridge.backend.web.loading import load_in_background
+from maskbridge.backend.web.connections import Connections
+from maskbridge.backend.web.loading import load_in_background, loaded
 from maskbridge.backend.web.metrics import Metrics
 from maskbridge.labelstudio.client import LabelStudio
 from maskbridge.labelstudio.images.address_filter import AddressFilter
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
-class ServeError(MaskbridgeError):
-    """The server ended because it cannot be started or the model cannot be loaded."""
+GRACE = 15
+"""Seconds beyond the deadline in which requests may end after SIGTERM."""
 
 
 def secrets_of(settings: ServerSettings) -> list[str]:
@@ -48,59 +48,80 @@ def start_logging(settings: ServerSettings) -> None:
         log.warning("%s", message)
 
 
-def serve(settings: ServerSettings) -> None:
-    """Serves until SIGTERM or Ctrl-C; requests that were accepted before are still answered.
+def start_app(settings: ServerSettings) -> Flask:
+    """The app for another WSGI server. It answers immediately; the model is loaded in the background."""
+    from maskbridge.backend.web.app import make_app
+
+    metrics = Metrics()
+    loading: Future[Service] = Future()
+    load_in_background(loading, lambda: _start_service(settings, metrics))
+    return make_app(settings, metrics, loading)
+
+
+def serve(settings: ServerSettings) -> NoReturn:
+    """Serves until SIGTERM or Ctrl-C, then ends the process; requests that were accepted before are still answered.
+
+    A second signal ends it immediately. If the model cannot be loaded, or one of its threads dies, the process ends with
+    code 1 and the reason on standard error, for whatever restarts it.
 
     Raises:
         SettingsError: a setting is invalid.
-        ServeError: the address is in use, or the model cannot be loaded.
+        ServeError: the address cannot be used.
     """
-    from maskbridge.backend.web.gunicorn_app import GunicornApp
+    from maskbridge.backend.web.app import make_app
 
     LabelStudio(settings.label_studio_url), AddressFilter(settings.hosts())  # raises before the start if one is invalid
     start_logging(settings)
     for name, value in settings.loggable().items():
         log.info("setting %s = %s", name, value)
-    failure = multiprocessing.get_context("fork").Array(c_char, 1000)
-    server = os.getpid()
-
-    try:
-        GunicornApp(settings, lambda: _app_in_worker(settings, failure)).run()
-    except SystemExit as end:
-        if os.getpid() != server:
-            raise
-        if failure.value:
-            raise ServeError(failure.value.decode(errors="replace")) from None
-        if end.code:
-            raise ServeError(
-                f"the server could not run on {settings.host}:{settings.port}; see the log above for the reason"
-            ) from None
-
-
-def start_app(settings: ServerSettings, *, on_failure: Callable[[str], None] = lambda reason: None) -> Flask:
-    """The app, which answers immediately; the model is loaded in the background."""
-    from maskbridge.backend.web.app import make_app
-
     metrics = Metrics()
+    loading: Future[Service] = Future()
+    connections = Connections(make_app(settings, metrics, loading), settings)
+    failures: list[str] = []
+    ended = threading.Event()
 
-    def make() -> Service:
-        from maskbridge.backend.service import start_service
+    def end() -> None:
+        ended.set()
+        with contextlib.suppress(OSError):  # it has ended already
+            connections.wake()
 
-        return start_service(settings, metrics)
+    def fail(reason: str) -> None:
+        failures.append(reason)
+        end()
 
-    return make_app(settings, metrics, load_in_background(make, on_failure))
+    def on_signal(number: int, frame: object) -> None:
+        if ended.is_set():
+            _leave(1)
+        end()
+
+    def on_thread_error(error: threading.ExceptHookArgs) -> None:
+        reason = "" if error.exc_value is None else logging_setup.summary(error.exc_value)
+        log.error("the thread %s died: %s", error.thread.name if error.thread else "", reason)
+        fail(f"a thread of the server died: {reason}")
+
+    threading.excepthook = on_thread_error
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    load_in_background(loading, lambda: _start_service(settings, metrics), on_failure=fail)
+    connections.run(ended.is_set)
+    if not failures:
+        log.info("stopping: the requests received so far are answered")
+        unanswered = connections.finish(settings.deadline + GRACE)
+        log.log(logging.WARNING if unanswered else logging.INFO, "stopped: %d requests are not answered", unanswered)
+    if (service := loaded(loading)) is not None:
+        service.trainer.stop()
+    for reason in failures[:1]:
+        print(f"maskbridge: {reason}", file=sys.stderr, flush=True)
+    _leave(1 if failures else 0)
 
 
-def _app_in_worker(settings: ServerSettings, failure: Any) -> Flask:
-    """Called after the fork, to start the threads here. A failure ends the server, not only this process."""
-    from flask import Flask
+def _start_service(settings: ServerSettings, metrics: Metrics) -> Service:
+    from maskbridge.backend.service import start_service
 
-    def stop(reason: str) -> None:
-        failure.value = reason.encode()[:999]
-        os.kill(os.getppid(), signal.SIGTERM)
+    return start_service(settings, metrics)
 
-    try:
-        return start_app(settings, on_failure=stop)
-    except Exception as error:
-        stop(logging_setup.summary(error))
-        return Flask(__name__)
+
+def _leave(code: int) -> NoReturn:
+    """Ends the process immediately: torch's threads do not let an interpreter end in peace."""
+    logging.shutdown()
+    os._exit(code)

@@ -90,7 +90,7 @@ def test_sigterm_finishes_what_was_accepted(serve: Start, image_server: ImageSer
         working = [pool.submit(ask, number) for number in range(8)]
         wait_for(lambda: image_server.requests("/held/term") == 8, started.process, started.log)  # all are accepted
         started.process.send_signal(signal.SIGTERM)
-        wait_for(lambda: "Handling signal: term" in started.log.read_text())
+        wait_for(lambda: "stopping: " in started.log.read_text())
         image_server.release("term")
         for future in working:
             results = future.result()
@@ -123,7 +123,7 @@ def test_what_stops_the_start(serve: Start, settings: dict[str, str], reason: st
 def test_an_address_that_is_taken(serve: Start, backend: Any) -> None:
     started = serve(port=backend.url.rpartition(":")[2])
     assert started.process.wait() == 1
-    assert "could not run on 127.0.0.1" in started.log.read_text().splitlines()[-1]
+    assert "cannot listen on 127.0.0.1" in started.log.read_text().splitlines()[-1]
 
 
 def test_wsgi_file_of_label_studio_ml(tmp_path: Path) -> None:

@@ -183,13 +183,13 @@ def test_demo(tmp_path: Path) -> None:
 
 def test_serve_says_which_package_is_missing() -> None:
     program = (
-        "import sys; sys.modules['gunicorn'] = None; sys.argv = ['maskbridge', 'serve'];"
+        "import sys; sys.modules['waitress'] = None; sys.argv = ['maskbridge', 'serve'];"
         "from maskbridge.cli.main import run; run()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("maskbridge: the server needs the package gunicorn: pip install 'maskbridge[labelstudio]'")
+    assert line.startswith("maskbridge: the server needs the package waitress: pip install 'maskbridge[labelstudio]'")
 
 
 def test_serve_has_a_help() -> None:

@@ -8,11 +8,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
 from PIL import Image
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
@@ -112,6 +112,9 @@ def screenshot(page: Page, name: str) -> None:
         browser.screenshot(page, Path(folder) / f"{name}.jpg")
 
 
-def drawn(page: Page, locator: Any) -> np.ndarray:
-    """The pixels of an element as the browser shows it."""
-    return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("RGB")).astype(int)
+def drawn(page: Page, locator: Locator) -> np.ndarray:
+    """The pixels of an element as the browser shows it; the grid replaces its elements when it loads its images again."""
+    while True:
+        with contextlib.suppress(PlaywrightError):
+            return np.asarray(Image.open(io.BytesIO(locator.screenshot())).convert("RGB")).astype(int)
+        page.wait_for_timeout(50)
