@@ -4,7 +4,7 @@ FROM python:3.12-slim
 RUN useradd --create-home maskbridge && mkdir /data && chown maskbridge /data
 WORKDIR /app
 COPY . .
-RUN pip install --no-cache-dir ".[labelstudio]"
+RUN pip install --no-cache-dir ".[labelstudio,train]"
 
 USER maskbridge
 ENV MASKBRIDGE_HOST=0.0.0.0 MASKBRIDGE_HOME=/data PYTHONUNBUFFERED=1

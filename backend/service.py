@@ -44,7 +44,7 @@ def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
         >>> len(service.predictor)  # images that wait
         0
     """
-    label_studio = LabelStudio(settings.label_studio_url, settings.token())
+    label_studio = settings.label_studio()
     threading.Thread(target=_check_token, args=[label_studio], daemon=True).start()
     fetcher = make_fetcher(settings, label_studio, connections=settings.fetch_threads + settings.requests_at_once)
     own = load(settings)

@@ -59,12 +59,15 @@ class ServerSettings(LabelStudioSettings):
     basic_auth_user: str | None = Field(None, description="User name for basic auth, which all but /health then require.")
     basic_auth_pass: SecretStr | None = Field(None, description="Password for basic auth.")
 
-    train_every: int = Field(0, ge=0, description="New annotations of a project that start a training run; 0 for never.")
+    train_every: int = Field(
+        0, ge=0, description="New or changed annotations of a project that start a training run; 0 for never."
+    )
     training_epochs: Epochs = _TRAINING.epochs
     training_batch_size: BatchSize = _TRAINING.batch_size
     training_learning_rate: LearningRate = _TRAINING.learning_rate
     training_validation: ValidationFraction = VALIDATION_FRACTION
     training_segment_boxes: bool = Field(False, description="Whether to predict masks for rectangles and train on them.")
+    keep_training_images: bool = Field(False, description="Whether a project's images are kept after a training run.")
     keep_versions: int = Field(5, ge=1, description="Trained versions to keep for each project.")
     keep_megabytes: int = Field(5_000, ge=1, description="Disk space for the trained versions of all projects.")
 

@@ -36,7 +36,7 @@ def main() -> None:
     with ImageServer(images()) as server, tempfile.TemporaryDirectory() as folder:
         backend = start_backend(Path(folder), log_level="warning")
         backend.wait_until_ready()
-        worker = psutil.Process(backend.process.pid).children()[0]
+        worker = psutil.Process(backend.process.pid)
         end = time.monotonic() + options.seconds
         memory: list[int] = []
 

@@ -40,7 +40,8 @@ def labeled_dataset(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, loc
         locate: returns the file of an image; a `TaskImageError` or `ImageError` that it raises is the reason. None if
             images are not read: their sizes are those that regions state, and 0 x 0 where there is none.
     """
-    names = class_names(config)
+    configs = [config.for_task(_data(task)) for task in tasks] if config.xml else [config]
+    names = tuple(dict.fromkeys(name for one in configs for name in class_names(one)))
     images, skipped, skipped_images = [], [], []
     for task in tasks:
         annotation = chosen_annotation(task)
@@ -114,6 +115,7 @@ def images_in(task: Mapping[str, Any], config: LabelConfig) -> Iterator[TaskImag
         >>> [(image.name, image.value) for image in images_in({"id": 7, "data": {"image": "a.jpg"}}, config)]
         [('task 7', 'a.jpg')]
     """
+    config = config.for_task(_data(task))
     for image in config.images:
         controls = [control for control in config.controls if image.name in control.to_names]
         tags = {
@@ -128,6 +130,11 @@ def images_in(task: Mapping[str, Any], config: LabelConfig) -> Iterator[TaskImag
         for shown in images:
             name = f"task {task.get('id')}" + ("" if shown.index is None else f" image {shown.index}")
             yield TaskImage(name, image.name, shown.index, shown.value, tags)
+
+
+def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = task.get("data")
+    return data if isinstance(data, Mapping) else {}
 
 
 def _regions_on(annotation: Mapping[str, Any], image: TaskImage) -> list[Mapping[str, Any]]:
@@ -158,8 +165,8 @@ def _instances(
     unreadable: list[tuple[str, str]] = []
     unmatched = []
     for region in regions:
-        tag = tags.get(str(region.get("from_name")))
-        if tag is None or region.get("type") != tag.kind.lower():
+        tag = next((tag for tag in tags.values() if tag.owns(region)), None)
+        if tag is None:
             unmatched.append(region)
             continue
         try:
@@ -177,7 +184,10 @@ def _instances(
     for region in unmatched:  # texts and choices of a region repeat its id and its position
         value = region.get("value")
         if isinstance(value, Mapping) and _POSITION_KEYS & value.keys() and str(region.get("id", "?")) not in handled:
-            unreadable.append((str(region.get("id", "?")), f"regions of the type {region.get('type')!r} are not read"))
+            kind = region.get("type")
+            generic = any(tag.labels_name is not None and kind == tag.generic_type() for tag in tags.values())
+            reason = "it has no label" if generic else f"regions of the type {kind!r} are not read"
+            unreadable.append((str(region.get("id", "?")), reason))
     instances = Instances(
         size=size,
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,10 +13,15 @@ from urllib.parse import unquote
 import httpx
 
 from maskbridge.adapter.errors import SettingsError
+from maskbridge.labelstudio.certificates import UNTRUSTED, is_untrusted, tls_context
 from maskbridge.labelstudio.errors import TaskImageError
 
 _IMAGE_PATHS = re.compile(r"/data/.+|/(tasks|projects)/\d+/(resolve|presign)/?|/api/projects/\d+/file-proxy/?")
+_LOOKS_LIKE_LABEL_STUDIO = re.compile(r"/data/(upload|local-files)/|/(tasks|projects)/\d+/(resolve|presign)/")
 _CLOUD = ("s3", "s3s", "gs", "azure-blob", "azure_blob", "azure-spi", "azure_spi", "gcs", "dbfs", "redis")
+_ORIGIN = re.compile(r"^[\w+.-]+://[^/?#]*")
+_FILE_NAME = re.compile(r"\.[A-Za-z0-9]{1,5}$")
+_PATH = re.compile(r"/(data|tasks|projects|api|user|static)/|(/[^/]{0,40}){1,8}$")
 
 
 @dataclass(frozen=True)
@@ -25,19 +31,20 @@ class LabelStudio:
     Attributes:
         url: its address, such as ``https://labels.example.org`` or, under a path, ``https://example.org/labels``.
         token: a personal access token (refreshed as needed) or a legacy token; None for no token.
+        public_urls: further addresses that tasks may have for it. Images there are requested from ``url``; nothing is ever
+            sent to these addresses.
     """
 
     url: str
     token: str | None = field(default=None, repr=False)
+    public_urls: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        try:
-            base = self.base
-            invalid = base.scheme not in ("http", "https") or not base.host or bool(base.query or base.userinfo)
-        except httpx.InvalidURL:
-            invalid = True
-        if invalid:
+        if base_url(self.url) is None:
             raise SettingsError(f"Label Studio's address is http(s)://host[:port][/path], not {self.url!r}")
+        for url in self.public_urls:
+            if base_url(url) is None:
+                raise SettingsError(f"a public address of Label Studio is http(s)://host[:port][/path], not {url!r}")
 
     @cached_property
     def base(self) -> httpx.URL:
@@ -48,21 +55,35 @@ class LabelStudio:
         """Whether an absolute address has Label Studio's own scheme, host and port."""
         return (url.scheme, url.raw_host, url.port) == (self.base.scheme, self.base.raw_host, self.base.port)
 
-    def image_url(self, value: str) -> httpx.URL:
-        """The absolute address of an image that Label Studio itself serves: an upload or one of its local files.
+    def own_image(self, value: str, public_url: str | None = None) -> httpx.URL | None:
+        """The address at which an image that Label Studio itself serves is requested; None for an address elsewhere.
 
         Args:
-            value: a path on its host, or an absolute address there.
+            value: from a task's data: a path on its host, or an absolute address there.
+            public_url: a further public address, for this image.
 
         Raises:
-            TaskImageError: it is not a path at which Label Studio keeps images.
+            TaskImageError: it is a path, or on its host, but not where Label Studio keeps images.
         """
-        path, _, query = re.sub(r"^\w+://[^/?#]*", "", value).partition("#")[0].partition("?")
-        prefix = self.base.path.rstrip("/")
-        path = path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
-        if has_path_traversal(path) or has_path_traversal(query) or not _IMAGE_PATHS.fullmatch(path):
-            raise TaskImageError("address", f"{loggable(value)} is not a path at which Label Studio keeps images")
-        return parse_url(f"{self.base}{path}" + (f"?{query}" if query else ""))
+        public = [base for text in (*self.public_urls, public_url or "") if (base := base_url(text)) is not None]
+        origin = _ORIGIN.match(value)
+        is_own = origin is None or self.owns(parse_url(value))
+        if not is_own and not any(_same_host(parse_url(value), base) for base in public):
+            return None
+        path, _, query = _ORIGIN.sub("", value).partition("#")[0].partition("?")
+        path = re.sub(r"/{2,}", "/", path)
+        for prefix in sorted({base.path.rstrip("/") for base in (self.base, *public)}, key=len, reverse=True):
+            if prefix and path.startswith(f"{prefix}/"):
+                path = path.removeprefix(prefix)
+                break
+        if not has_path_traversal(path) and not has_parent_folder(query) and _IMAGE_PATHS.fullmatch(path):
+            return parse_url(f"{self.base}{path}" + (f"?{query}" if query else ""))
+        if not is_own:
+            return None
+        hint = ""
+        if _LOOKS_LIKE_LABEL_STUDIO.search(path):
+            hint = ": if Label Studio is under a path, set MASKBRIDGE_LABEL_STUDIO_PUBLIC_URL to its address with that path"
+        raise TaskImageError("address", f"{loggable(value)} is not a path at which Label Studio keeps images{hint}")
 
     def cloud_url(self, uri: str, task_id: int) -> str:
         """The address at which Label Studio resolves a cloud URI (``s3://…``) of a task."""
@@ -79,10 +100,11 @@ class LabelStudio:
             return {}
         try:
             headers = self.client._client_wrapper.get_headers()
-        except Exception as error:  # the SDK's, httpx's or jwt's; its text is not repeated, since it may hold the token
-            status = getattr(error, "status_code", None)
-            reason = f"it answered {status}" if status else type(error).__name__
-            raise TaskImageError("login", f"Label Studio gave no access for the token: {reason}") from None
+        except (TaskImageError, SettingsError):
+            raise
+        except Exception as error:  # the SDK's, httpx's or jwt's
+            reason = f"Label Studio at {self.url} gave no access for the token: {reason_of(error)}"
+            raise TaskImageError("login", reason) from None
         return {"Authorization": headers["Authorization"]}
 
     @cached_property
@@ -91,8 +113,63 @@ class LabelStudio:
         from label_studio_sdk import LabelStudio as Client
 
         # Redirects are not followed: the token would be sent along.
-        http = httpx.Client(follow_redirects=False, timeout=10, trust_env=False)
-        return Client(base_url=self.url, api_key=self.token, httpx_client=http)
+        hooks: dict[str, list[Callable[..., Any]]] = {"request": [_without_doubled_slashes], "response": [_refuse_redirect]}
+        http = httpx.Client(follow_redirects=False, timeout=10, trust_env=False, verify=tls_context(), event_hooks=hooks)
+        # The slash: without it the SDK asks for access tokens at the root of the host, not under Label Studio's path.
+        return Client(base_url=f"{self.base}/", api_key=self.token, httpx_client=http)
+
+
+def _without_doubled_slashes(request: httpx.Request) -> None:
+    request.url = request.url.copy_with(raw_path=re.sub(rb"/{2,}", b"/", request.url.raw_path))
+
+
+def _refuse_redirect(response: httpx.Response) -> None:
+    if response.has_redirect_location:
+        raise redirected(str(response.url), response.headers["location"])
+
+
+def redirected(url: str, location: str) -> TaskImageError:
+    """Why a redirect of Label Studio's own address is not followed."""
+    target = loggable(location)
+    advice = f"set MASKBRIDGE_LABEL_STUDIO_URL to the address that it redirects to, with {target.partition(':')[0]}://"
+    if "/user/login" in target or not target.startswith("http"):
+        advice = "set MASKBRIDGE_LABEL_STUDIO_URL to Label Studio's address"
+    return TaskImageError("address", f"{loggable(url)} redirects to {target}: {advice}")
+
+
+def reason_of(error: Exception) -> str:
+    """Why Label Studio's API did not answer, without the error's own text, which may hold the token.
+
+    Example:
+        >>> reason_of(ConnectionRefusedError("with a token"))
+        'ConnectionRefusedError'
+    """
+    status = getattr(error, "status_code", None)
+    return f"it answered {status}" if status else UNTRUSTED if is_untrusted(error) else type(error).__name__
+
+
+def base_url(text: str) -> httpx.URL | None:
+    """The address of a Label Studio, parsed; None if it is not http(s)://host[:port][/path].
+
+    Example:
+        >>> base_url("https://example.org/labels/"), base_url("ftp://host") is None
+        (URL('https://example.org/labels'), True)
+    """
+    try:
+        url = httpx.URL(text.strip().rstrip("/"))
+    except (httpx.InvalidURL, ValueError):
+        return None
+    return url if url.scheme in ("http", "https") and url.host and not url.query and not url.userinfo else None
+
+
+def looks_like_label_studio(path: str) -> bool:
+    """Whether the path of an address is one at which a Label Studio keeps images."""
+    return _LOOKS_LIKE_LABEL_STUDIO.search(path) is not None
+
+
+def _same_host(url: httpx.URL, base: httpx.URL) -> bool:
+    """Whether two addresses have the same host and port; http and https on their usual ports count as the same."""
+    return (url.raw_host, url.port) == (base.raw_host, base.port)
 
 
 def is_cloud(value: str) -> bool:
@@ -102,21 +179,37 @@ def is_cloud(value: str) -> bool:
 
 
 def has_path_traversal(text: str) -> bool:
-    """Whether a path or query contains ``..`` segments, backslashes or null bytes, also percent-encoded (even twice)."""
-    decoded = unquote(unquote(text))
-    return "\\" in decoded or ".." in re.split(r"[/=&?]", decoded) or "\0" in decoded
+    """Whether a path contains ``..`` segments, backslashes or null bytes, also percent-encoded (even twice)."""
+    return "\\" in unquote(unquote(text)) or has_parent_folder(text)
 
 
-def loggable(url: str) -> str:
-    """An address as it may be logged: without query (signatures), password and fragment, and at most 200 characters.
+def has_parent_folder(text: str) -> bool:
+    """Whether a path or query contains ``..`` segments or null bytes; backslashes separate segments too.
 
     Example:
-        >>> loggable("https://me:secret@bucket.example.org/a.jpg?Signature=abc")
-        'https://bucket.example.org/a.jpg'
+        >>> has_parent_folder("d=folder\\\\a.jpg"), has_parent_folder("d=..%5Ca.jpg")
+        (False, True)
     """
-    if url[:5].lower() == "data:":
+    decoded = unquote(unquote(text))
+    return ".." in re.split(r"[/\\=&?]", decoded) or "\0" in decoded
+
+
+def loggable(value: str) -> str:
+    """The value of an image tag as it may be logged.
+
+    Of an address neither the query (signatures), nor a password or fragment is shown, and at most 200 characters; of other
+    texts, which may be data, only the length.
+
+    Example:
+        >>> loggable("https://me:secret@bucket.example.org/a.jpg?Signature=abc"), loggable("/9j/4AAQSkZJRgABAQAA" * 9)
+        ('https://bucket.example.org/a.jpg', 'a text of 180 characters')
+    """
+    if value[:5].lower() == "data:":
         return "a data URL"
-    text = re.sub(r"(?<=://)[^/?#]*@", "", url.partition("#")[0].partition("?")[0])
+    text = re.sub(r"(?<=://)[^/?#]*@", "", value.partition("#")[0].partition("?")[0])
+    is_path = len(text) <= 300 and _PATH.match(text)
+    if not (_ORIGIN.match(text) or (len(text) <= 100 and _FILE_NAME.search(text)) or is_path):
+        return f"a text of {len(value):,} characters"
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= 200 else text[:197] + "…"
 

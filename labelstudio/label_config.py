@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from defusedxml import ElementTree
 from defusedxml.common import DefusedXmlException
 
 from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.labelstudio.repeaters import attribute, repeat
+from maskbridge.labelstudio.variables import as_list, is_variable, resolve
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -24,7 +26,7 @@ class LabelConfigError(MaskbridgeError, ValueError):
 
 @dataclass(frozen=True)
 class Label:
-    """A ``<Label>``.
+    """A ``<Label>`` or ``<Choice>``.
 
     Attributes:
         value: its name in the label config.
@@ -45,38 +47,63 @@ class ControlTag:
         tag: the element's name, such as ``PolygonLabels``.
         name: the tag's ``name``, which is ``from_name`` in its results.
         to_names: the names of the image tags that it labels.
-        labels: in the order of the config.
+        labels: in the order of the config; those of a ``<Brush>``, ``<Polygon>``, … are those of its ``<Labels>``.
+        labels_name: the name of that ``<Labels>``; None if the tag has its own labels.
         threshold: ``model_score_threshold``, or None.
         skip: ``model_skip``: nothing is predicted for it.
         smart: whether it can be used to prompt the model.
         smart_only: whether it can only be used to prompt the model.
+        multiple: whether several choices may be chosen.
+        per_region: whether its results belong to a region rather than to the image.
+        per_item: whether its results belong to one image of a list.
     """
 
     tag: str
     name: str
     to_names: tuple[str, ...]
     labels: tuple[Label, ...]
+    labels_name: str | None = None
     threshold: float | None = None
     skip: bool = False
     smart: bool = False
     smart_only: bool = False
+    multiple: bool = False
+    per_region: bool = False
+    per_item: bool = False
 
 
 @dataclass(frozen=True)
 class ImageTag:
-    """An ``<Image>``: its name, the field of the task's data that it shows, and whether that field is a list of images."""
+    """An ``<Image>``: its name, its value (such as ``$image``), and whether it shows a list of images (``valueList``)."""
 
     name: str
-    field: str
+    value: str
     is_list: bool = False
 
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """The parts of a label config that are used here; `parse` returns it."""
+    """The parts of a label config that are used here; `parse` returns it.
+
+    Attributes:
+        images: the image tags.
+        controls: the control tags.
+        problems: what is not understood, with the tag's name.
+        xml: the text, if the tags depend on the task (see `for_task`); else empty.
+    """
 
     images: tuple[ImageTag, ...]
     controls: tuple[ControlTag, ...]
+    problems: tuple[str, ...] = ()
+    xml: str = field(default="", compare=False, repr=False)
+
+    def for_task(self, data: Mapping[str, Any]) -> LabelConfig:
+        """The config for one task: ``<Repeater>`` repeated and dynamic labels read, both from the task's data.
+
+        Raises:
+            LabelConfigError: it has too many tags for this task.
+        """
+        return _config(_root(self.xml), data) if self.xml else self
 
 
 def parse(xml: str) -> LabelConfig:
@@ -89,97 +116,126 @@ def parse(xml: str) -> LabelConfig:
         >>> config = parse('<View><Image name="image" value="$image"/><BrushLabels name="mask" toName="image">'
         ...                '<Label value="cat" alias="c"/></BrushLabels></View>')
         >>> config.images
-        (ImageTag(name='image', field='image', is_list=False),)
+        (ImageTag(name='image', value='$image', is_list=False),)
         >>> config.controls[0].labels
         (Label(value='cat', result_name='c', predicted_values=()),)
     """
+    root = _root(xml)
+    depends = any(_kind(e) == "repeater" or _lists_labels(e) for e in root.iter())
+    return replace(_config(root, None), xml=xml if depends else "")
+
+
+def _root(xml: str) -> Element:
     if not isinstance(xml, str) or len(xml) > MAX_CHARACTERS:
         raise LabelConfigError(f"a label config is XML of at most {MAX_CHARACTERS:,} characters")
     try:
-        root = ElementTree.fromstring(xml, forbid_dtd=True)
+        root: Element = ElementTree.fromstring(xml, forbid_dtd=True)
     except (ElementTree.ParseError, DefusedXmlException, ValueError) as error:
         raise LabelConfigError(f"the label config is not XML that can be read: {error}") from None
-    return LabelConfig(tuple(_images(root)), tuple(_controls(root)))
+    return root
 
 
-def label_map(labels: Sequence[Label], class_names: Sequence[str]) -> dict[str, str]:
-    """Maps class names of the model to labels, as results carry them. Classes without a label are not in the map.
-
-    A label maps to the class with exactly its name; else to the classes in its ``predicted_values``; else to the class with
-    its name in another case. If several labels map to one class, it gets the first of them, in this order of rules.
-
-    Args:
-        labels: the labels of one control tag.
-        class_names: the model's class names, without the background.
-
-    Example:
-        >>> label_map([Label("Person", "Person"), Label("pet", "pet", ("cat", "dog"))], ["person", "cat", "dog", "car"])
-        {'cat': 'pet', 'dog': 'pet', 'person': 'Person'}
-    """
-    names = set(class_names)
-    folded: dict[str, list[str]] = {}
-    for name in class_names:
-        folded.setdefault(name.casefold(), []).append(name)
-    mapping: dict[str, str] = {}
-
-    def exactly(label: Label) -> list[str]:
-        return [name for name in (label.value, label.result_name) if name in names]
-
-    def as_listed(label: Label) -> list[str]:
-        values = label.predicted_values
-        return [name for value in values for name in ([value] if value in names else folded.get(value.casefold(), []))]
-
-    def in_any_case(label: Label) -> list[str]:
-        return [name for text in (label.value, label.result_name) for name in folded.get(text.casefold(), [])]
-
-    mapped: set[Label] = set()
-    for rule in (exactly, as_listed, in_any_case):
-        matches = [(label, rule(label)) for label in labels if label not in mapped]
-        for label, matching_names in matches:
-            for name in matching_names:
-                mapping.setdefault(name, label.result_name)
-            if matching_names:
-                mapped.add(label)
-    return mapping
+def _config(root: Element, data: Mapping[str, Any] | None) -> LabelConfig:
+    """The config of a parsed label config; with ``data`` for a task."""
+    try:
+        root = root if data is None else repeat(root, data)
+    except ValueError as error:
+        raise LabelConfigError(str(error)) from None
+    problems: list[str] = []
+    images = tuple(_images(root, problems))
+    controls = with_generic_labels(list(_controls(root, data or {})), problems)
+    return LabelConfig(images, controls, tuple(problems))
 
 
-def unmapped_labels(labels: Sequence[Label], mapping: Mapping[str, str]) -> list[str]:
-    """The labels that map to no class, by their ``value``; ``mapping`` is the `label_map` of these labels."""
-    return [label.value for label in labels if label.result_name not in mapping.values()]
+GENERIC_TAGS = ("brush", "bitmask", "polygon", "vector", "rectangle")
+"""Tags that draw regions without labels of their own, which come from a ``<Labels>``."""
 
 
-def _images(root: Element) -> Iterator[ImageTag]:
+def with_generic_labels(controls: Sequence[ControlTag], problems: list[str]) -> tuple[ControlTag, ...]:
+    """The controls, those of `GENERIC_TAGS` with the labels of the ``<Labels>`` on the same image."""
+    labels = [control for control in controls if control.tag.lower() == "labels"]
+    completed = []
+    for control in controls:
+        if control.tag.lower() in GENERIC_TAGS:
+            own = next((one for one in labels if set(one.to_names) & set(control.to_names)), None)
+            if own is None:
+                problems.append(f"{control.tag} {control.name!r}: no <Labels> tag on its image: it gets no regions")
+            else:
+                threshold = own.threshold if control.threshold is None else control.threshold
+                skip = control.skip or own.skip
+                control = replace(control, labels=own.labels, labels_name=own.name, threshold=threshold, skip=skip)
+        completed.append(control)
+    return tuple(completed)
+
+
+def _images(root: Element, problems: list[str]) -> Iterator[ImageTag]:
     for element in root.iter():
         name = element.get("name")
         if _kind(element) == "image" and name:
-            value, values = element.get("value") or "", element.get("valueList") or element.get("valuelist") or ""
-            field = (values or value).removeprefix("$")
-            if field:
-                yield ImageTag(name, field, is_list=bool(values))
+            value, values = attribute(element, "value"), attribute(element, "valueList")
+            template = values or value
+            if is_variable(template) or "/" in template:
+                yield ImageTag(name, template, is_list=bool(values))
+            else:
+                problems.append(
+                    f"{element.tag} {name!r}: its value {template[:100]!r} is neither a variable nor an address"
+                )
 
 
-def _controls(root: Element) -> Iterator[ControlTag]:
+def _controls(root: Element, data: Mapping[str, Any]) -> Iterator[ControlTag]:
     for element in root.iter():
-        name, to_names = element.get("name"), element.get("toName") or element.get("toname")
+        name, to_names = element.get("name"), attribute(element, "toName")
         if name and to_names:
+            smart_only = _is_true(element, "smartOnly")
             yield ControlTag(
                 tag=str(element.tag),
                 name=name,
                 to_names=tuple(part.strip() for part in to_names.split(",") if part.strip()),
-                labels=tuple(_labels(element)),
+                labels=tuple(_labels(element, data)),
                 threshold=_threshold(element),
                 skip=_is_true(element, "model_skip"),
-                smart=_is_true(element, "smart") or _is_true(element, "smartOnly"),
-                smart_only=_is_true(element, "smartOnly"),
+                smart=_is_true(element, "smart") or smart_only,
+                smart_only=smart_only,
+                multiple=attribute(element, "choice").lower() == "multiple",
+                per_region=_is_true(element, "perRegion"),
+                per_item=_is_true(element, "perItem"),
             )
 
 
-def _labels(control: Element) -> Iterator[Label]:
+def _labels(control: Element, data: Mapping[str, Any]) -> Iterator[Label]:
     for element in control.iter():
-        value = element.get("value")
-        if _kind(element) == "label" and value:
-            values = (element.get("predicted_values") or "").split(",")
-            yield Label(value, element.get("alias") or value, tuple(part.strip() for part in values if part.strip()))
+        if _kind(element) in ("label", "choice") and (value := element.get("value")):
+            yield _label(value, element.get("alias"), element.get("predicted_values"))
+    if _lists_labels(control):
+        try:
+            listed = as_list(resolve(attribute(control, "value"), data)) or []
+        except KeyError:
+            listed = []
+        yield from _listed_labels(listed)
+
+
+def _listed_labels(listed: Sequence[Any], depth: int = 20) -> Iterator[Label]:
+    """The labels in a task's data: texts, or objects with ``value``, perhaps ``alias``, and ``children``."""
+    for entry in listed:
+        texts = entry if isinstance(entry, Mapping) else {"value": entry}
+        value, alias, predicted = (texts.get(key) for key in ("value", "alias", "predicted_values"))
+        if isinstance(value, str) and value:
+            yield _label(
+                value, alias if isinstance(alias, str) else None, predicted if isinstance(predicted, str) else None
+            )
+        children = texts.get("children")
+        if isinstance(children, list) and depth:
+            yield from _listed_labels(children, depth - 1)
+
+
+def _label(value: str, alias: str | None, predicted_values: str | None) -> Label:
+    values = (predicted_values or "").split(",")
+    return Label(value, alias or value, tuple(part.strip() for part in values if part.strip()))
+
+
+def _lists_labels(element: Element) -> bool:
+    """Whether a control tag's labels are in the task's data: ``value="$labels"``."""
+    return _kind(element).endswith(("labels", "choices")) and attribute(element, "value").startswith("$")
 
 
 def _threshold(element: Element) -> float | None:
@@ -194,7 +250,7 @@ def _threshold(element: Element) -> float | None:
 
 
 def _is_true(element: Element, name: str) -> bool:
-    return (element.get(name) or element.get(name.lower()) or "").lower() in ("1", "true", "yes")
+    return attribute(element, name).lower() in ("1", "true", "yes")
 
 
 def _kind(element: Element) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from maskbridge.adapter.confidence import Confidence, confidence_of
 from maskbridge.adapter.settings import class_choices
-from maskbridge.labelstudio.label_config import ControlTag, ImageTag, LabelConfig, label_map, parse, unmapped_labels
-from maskbridge.labelstudio.tags import TAGS, LabelTag
+from maskbridge.labelstudio.label_config import ControlTag, ImageTag, LabelConfig, parse
+from maskbridge.labelstudio.label_map import label_map, unmapped_labels
+from maskbridge.labelstudio.tags import TAGS, Choices, LabelTag
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +24,14 @@ class ImagePlan:
 
     Attributes:
         image: the image tag.
-        tags: the label tags that get regions.
+        tags: the label tags that get regions, and the choices that get an answer.
         classes: the class names that these tags have labels for; other classes are not computed.
         threshold: the lowest of the tags' thresholds.
         masks: whether any of the tags needs masks.
     """
 
     image: ImageTag
-    tags: tuple[LabelTag, ...]
+    tags: tuple[LabelTag | Choices, ...]
     classes: tuple[str, ...]
     threshold: float
     masks: bool
@@ -41,7 +43,7 @@ class Plan:
 
     Attributes:
         images: the plans of the image tags; those without a label tag to fill are not in it.
-        key: a hash of the label config and the confidence threshold.
+        key: a hash of the tags and the confidence threshold.
         config: the parsed label config, which interactive predictions use.
     """
 
@@ -52,7 +54,8 @@ class Plan:
 
 @lru_cache(maxsize=256)
 def make_plan(label_config: str, class_names: tuple[str, ...], confidence: Confidence | float) -> Plan:
-    """Makes the plan of a label config. Unmapped labels and classes without a label are logged, once for each config.
+    """Makes the plan of a label config. What it does not understand, unmapped labels, and classes without a label are
+    logged, once for each config.
 
     Args:
         label_config: XML.
@@ -69,21 +72,41 @@ def make_plan(label_config: str, class_names: tuple[str, ...], confidence: Confi
         >>> [tag.kind for tag in image.tags]
         ['PolygonLabels']
     """
-    confidence = confidence_of(confidence)
     config = parse(label_config)
+    plan = _plan_of(config, class_names, confidence_of(confidence))
+    for problem in config.problems:
+        log.warning("the label config is not understood: %s", problem)
+    _log_unmapped(config, plan.images, class_choices(class_names))
+    return plan
+
+
+def plan_for_task(
+    label_config: str, class_names: tuple[str, ...], confidence: Confidence | float, data: Mapping[str, Any]
+) -> Plan:
+    """The plan of a label config for one task: another for each only if the config repeats tags or reads labels from it.
+
+    Raises:
+        LabelConfigError: the label config cannot be read, or has too many tags for this task.
+    """
+    plan = make_plan(label_config, class_names, confidence)
+    config = plan.config.for_task(data)
+    return plan if config is plan.config else _plan_of(config, class_names, confidence_of(confidence))
+
+
+@lru_cache(maxsize=256)
+def _plan_of(config: LabelConfig, class_names: tuple[str, ...], confidence: Confidence) -> Plan:
     names = class_choices(class_names)
     images = []
     for image in config.images:
         controls = [c for c in config.controls if image.name in c.to_names and not (c.skip or c.smart_only)]
-        tags = [tag for c in controls for tag in [tag_of(c, image.name, names, confidence)] if tag is not None]
-        filled = tuple(tag for tag in tags if tag.labels)
+        tags = [tag_of(c, image.name, names, confidence) or _choices_of(c, image, names, confidence) for c in controls]
+        filled = tuple(tag for tag in tags if tag is not None and tag.labels)
         if filled:
             classes = [name for name in names if any(name in tag.labels for tag in filled)]
             threshold = min(tag.threshold_of(name) for tag in filled for name in tag.labels)
             masks = any(tag.needs_masks for tag in filled)
             images.append(ImagePlan(image, filled, tuple(classes), threshold, masks))
-    _log_unmapped(config, images, names)
-    key = hashlib.sha256(f"{confidence}\n{label_config}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{confidence}\n{config.images}\n{config.controls}".encode()).hexdigest()[:16]
     return Plan(tuple(images), key, config)
 
 
@@ -104,6 +127,21 @@ def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confiden
         label_names=tuple(dict.fromkeys(label.result_name for label in control.labels)),
         threshold=confidence.default if control.threshold is None else control.threshold,
         class_thresholds=confidence.by_class if control.threshold is None else (),
+        labels_name=control.labels_name,
+    )
+
+
+def _choices_of(control: ControlTag, image: ImageTag, class_names: Sequence[str], confidence: Confidence) -> Choices | None:
+    """Choices for a whole image; None for another tag, and for choices of a region or of a whole list of images."""
+    if control.tag.lower() != Choices.kind.lower() or control.per_region or (image.is_list and not control.per_item):
+        return None
+    return Choices(
+        from_name=control.name,
+        to_name=image.name,
+        labels=label_map(control.labels, class_names),
+        threshold=confidence.default if control.threshold is None else control.threshold,
+        class_thresholds=confidence.by_class if control.threshold is None else (),
+        multiple=control.multiple,
     )
 
 
@@ -115,9 +153,9 @@ def _log_unmapped(config: LabelConfig, images: Sequence[ImagePlan], names: Seque
                 log.warning("%s %r: unmapped labels (no class of the model): %s", control.tag, control.name, _few(unmapped))
     requested = {name for image in images for name in image.classes}
     unused = [name for name in names if name not in requested]
-    if not requested:
+    if not requested and not config.xml:  # else a task may have labels
         log.warning("the label config has no label for a class of the model; the model's classes: %s", _few(names))
-    elif unused:
+    elif requested and unused:
         log.info("classes without a label are not computed: %s", _few(unused))
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset
+from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.adapter.weights.catalog import weights_folder
 from maskbridge.labelstudio.annotations import chosen_annotation, images_in, labeled_dataset
-from maskbridge.labelstudio.client import LabelStudio
+from maskbridge.labelstudio.client import LabelStudio, reason_of
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.images.fetching import Fetcher, make_fetcher
 from maskbridge.labelstudio.label_config import LabelConfig, parse
@@ -29,21 +30,24 @@ def read_project(
     settings: LabelStudioSettings,
     *,
     fetch: bool = True,
+    folder: Path | None = None,
     on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> LabeledDataset:
-    """Reads the annotated tasks of a project with Label Studio's SDK, and fetches their images into `image_folder`.
+    """Reads the annotated tasks of a project with Label Studio's SDK, and fetches their images into a folder.
 
     Args:
         number: the project's number (its id).
         settings: Label Studio's address and token, the limits of images, and the disk space for them.
         fetch: whether images are fetched; if not, their sizes are those that regions state.
+        folder: for the images; by default `image_folder`.
         on_image: called after each image, with the number of images done and their total number.
 
     Raises:
         DataError: Label Studio does not answer or has no such project, or the images take more disk space than allowed.
     """
     project = _read_tasks(number, settings, only_annotated=True)
-    return labeled_dataset(project.tasks, project.config, _fetch(project, on_image).locate if fetch else None)
+    locate = _fetch(project, on_image, folder).locate if fetch else None
+    return labeled_dataset(project.tasks, project.config, locate)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class _Project:
 
 def _read_tasks(number: int, settings: LabelStudioSettings, *, only_annotated: bool) -> _Project:
     """The tasks of a project and its label config."""
-    label_studio = LabelStudio(settings.label_studio_url, settings.token())
+    label_studio = settings.label_studio()
     if settings.token() is None:
         raise DataError("Label Studio requires a token: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
     try:
@@ -103,9 +107,8 @@ def _read_tasks(number: int, settings: LabelStudioSettings, *, only_annotated: b
         with warnings.catch_warnings():  # the SDK declares annotations as a string, and pydantic warns about each
             warnings.simplefilter("ignore", UserWarning)
             tasks = [json.loads(task.json()) for task in listing]
-    except Exception as error:  # the SDK's, httpx's or jwt's; its text is not repeated, since it may hold the token
-        status = getattr(error, "status_code", None)
-        reason = f"it answered {status}" if status else type(error).__name__
+    except Exception as error:  # the SDK's, httpx's or jwt's
+        reason = str(error) if isinstance(error, MaskbridgeError) else reason_of(error)
         raise DataError(
             f"project {number} cannot be read from Label Studio at {settings.label_studio_url}: {reason}"
         ) from None
@@ -113,10 +116,10 @@ def _read_tasks(number: int, settings: LabelStudioSettings, *, only_annotated: b
     return _Project(number, settings, label_studio, chosen, parse(label_config))
 
 
-def _fetch(project: _Project, on_image: Callable[[int, int], None]) -> _ImageFolder:
+def _fetch(project: _Project, on_image: Callable[[int, int], None], folder: Path | None = None) -> _ImageFolder:
     """The folder of a project's images, with those of all tasks."""
     settings = project.settings
-    folder = image_folder(settings.label_studio_url, project.number)
+    folder = folder or image_folder(settings.label_studio_url, project.number)
     images = _ImageFolder(make_fetcher(settings, project.label_studio), folder, settings)
     images.fetch_all(project.tasks, project.config, on_image)
     return images
@@ -166,7 +169,7 @@ class _ImageFolder:
         if path.name in self.failures:
             raise self.failures[path.name]
         if not path.is_file():
-            raise TaskImageError("task", f"the task's data has no address of an image: {str(value)[:60]!r}")
+            raise TaskImageError("task", "the task's data has no address of an image")
         return path
 
     def _fetch(self, value: object, task: Mapping[str, Any]) -> int:

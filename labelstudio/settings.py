@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.adapter.validation import problems_of
+
+if TYPE_CHECKING:
+    from maskbridge.labelstudio.client import LabelStudio
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -24,6 +27,9 @@ class LabelStudioSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MASKBRIDGE_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     label_studio_url: str = Field("http://localhost:8080", description="Label Studio's address, as seen from this machine.")
+    label_studio_public_url: str = Field(
+        "", description="Addresses that tasks have for Label Studio, if they are others than label_studio_url."
+    )
     label_studio_token: SecretStr | None = Field(None, description="A personal access token (or a legacy token).")
     allowed_hosts: str = Field("", description="Hosts and networks with private addresses that images may be fetched from.")
     training_megabytes: int = Field(10_000, ge=1, description="Disk space for the images of a project to train on.")
@@ -32,13 +38,27 @@ class LabelStudioSettings(BaseSettings):
     max_image_megabytes: int = Field(100, ge=1, description="Largest image file.")
     max_megapixels: int = Field(100, ge=1, le=178, description="Largest image, in millions of pixels.")
 
+    def label_studio(self) -> LabelStudio:
+        """Label Studio, with its token and public addresses.
+
+        Raises:
+            SettingsError: an address is malformed.
+        """
+        from maskbridge.labelstudio.client import LabelStudio
+
+        return LabelStudio(self.label_studio_url, self.token(), _parts(self.label_studio_public_url))
+
     def hosts(self) -> list[str]:
         """``allowed_hosts`` as a list."""
-        return [part.strip() for part in self.allowed_hosts.split(",") if part.strip()]
+        return list(_parts(self.allowed_hosts))
 
     def token(self) -> str | None:
         """Label Studio's token as plain text; None if it is not set or empty."""
         return self.label_studio_token.get_secret_value().strip() or None if self.label_studio_token else None
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def label_studio_settings(**values: Any) -> LabelStudioSettings:

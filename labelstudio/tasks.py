@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from maskbridge.labelstudio.label_config import ImageTag
+from maskbridge.labelstudio.variables import as_list, resolve
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,20 @@ class ImageValue:
 def image_values(image: ImageTag, data: Mapping[str, Any]) -> list[ImageValue]:
     """The images that a task shows in an image tag.
 
+    A tag with ``value`` shows one image: the first if the value is a list.
+
     Raises:
-        KeyError: the task's data has no field of that name.
+        KeyError: the task's data has no such variable.
 
     Example:
-        >>> image_values(ImageTag("image", "urls", is_list=True), {"urls": ["a.jpg", "b.jpg"]})
+        >>> image_values(ImageTag("image", "$urls", is_list=True), {"urls": ["a.jpg", "b.jpg"]})
         [ImageValue(index=0, value='a.jpg'), ImageValue(index=1, value='b.jpg')]
     """
-    value: Any = data
-    if image.field in data:
-        value = data[image.field]
-    else:  # $sample.image
-        for part in image.field.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                raise KeyError(image.field)
-            value = value[part]
-    if not image.is_list:
-        return [ImageValue(None, value)]
-    return [ImageValue(*pair) for pair in enumerate(value)] if isinstance(value, list) else [ImageValue(0, value)]
+    value = resolve(image.value, data)
+    values = as_list(value)
+    if image.is_list:
+        return [ImageValue(*pair) for pair in enumerate([value] if values is None else values)]
+    return [ImageValue(None, values[0] if values else value)]
 
 
 def image_key(value: object, project: int | None) -> str:

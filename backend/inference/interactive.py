@@ -21,7 +21,8 @@ from maskbridge.adapter.settings import class_choices
 from maskbridge.backend.inference.predictor import Predictor
 from maskbridge.backend.inference.registry import ServingModel
 from maskbridge.labelstudio.errors import TaskImageError
-from maskbridge.labelstudio.label_config import ControlTag, ImageTag, label_map
+from maskbridge.labelstudio.label_config import ControlTag, ImageTag
+from maskbridge.labelstudio.label_map import label_map
 from maskbridge.labelstudio.plan import Plan, tag_of
 from maskbridge.labelstudio.prompts import Prompt, read_prompts
 from maskbridge.labelstudio.tags import TAGS, LabelTag, Region
@@ -35,19 +36,30 @@ CLICK_CONFIDENCE = 0.05
 
 @dataclass(frozen=True)
 class _Click:
-    """One interactive request: the prompts on one image, the tag to answer in, the model, the key of cached features."""
+    """One interactive request.
+
+    Attributes:
+        prompts: on one image.
+        tag: to answer in.
+        serving: the model.
+        value: the image's address.
+        public_url: of the project's Label Studio, or None.
+        key: of cached features.
+    """
 
     prompts: Sequence[Prompt]
     tag: LabelTag
     serving: ServingModel
+    value: object
+    public_url: str | None
     key: tuple[str, str]
 
 
 class InteractivePredictor:
     """Answers clicks, with priority over the images of `Predictor`.
 
-    The features of recent images stay in memory: the second click on an image runs only the heads. The result is empty if
-    nothing was drawn with a smart tool, no tag can hold the answer, or no object is under the point.
+    The features of recent images stay in memory: the second click on an image runs only the heads. The result is empty, and
+    the reason logged, if nothing was drawn with a smart tool, no tag can hold the answer, or no object is under the point.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -74,41 +86,59 @@ class InteractivePredictor:
         """
         deadline = time.monotonic() + self._predictor.settings.deadline
         serving = self._predictor.registry.get(project)
-        plan = self._predictor.plan(label_config, serving)
-        prompts = [prompt for prompt in read_prompts(context, plan.config) if prompt.control.smart]
+        plan = self._predictor.task_plan(label_config, serving, task)
         regions: list[Region] = []
-        if prompts:
-            first = prompts[0]
-            prompts = [p for p in prompts if (p.to_name, p.item_index) == (first.to_name, first.item_index)]
-            tag = _answer_tag(plan, first, serving, confidence_of(self._predictor.settings.confidence))
-            image = next((image for image in plan.config.images if image.name == first.to_name), None)
-            if tag is None or image is None:
-                log.warning("click with %r: the label config has no label tag for the answer", first.control.name)
-            else:
-                value = _image_value(task, image, first.item_index)
-                click = _Click(prompts, tag, serving, (image_key(value, project), serving.version))
-                regions = self._regions(click, value, task, deadline)
+        click = self._click(plan, task, context, serving, project)
+        if isinstance(click, str):
+            log.warning("click in task %s: no answer: %s", task.get("id"), click)
+        else:
+            regions = self._regions(click, task, deadline)
+            if not regions:
+                log.warning("click in task %s: no answer: %s", task.get("id"), _no_object(click))
         score = max((float(region.get("score", 0)) for region in regions), default=0.0)
         return json.dumps({"model_version": serving.version, "result": regions, "score": score}).encode()
 
-    def _regions(self, click: _Click, value: object, task: Mapping[str, Any], deadline: float) -> list[Region]:
+    def _click(
+        self,
+        plan: Plan,
+        task: Mapping[str, Any],
+        context: Mapping[str, Any],
+        serving: ServingModel,
+        project: int | None,
+    ) -> _Click | str:
+        """What was drawn, and in which tag to answer; or why there is nothing to answer."""
+        drawn = read_prompts(context, plan.config)
+        prompts = [prompt for prompt in drawn if prompt.control.smart]
+        if not prompts:
+            return f"nothing was drawn with a smart tool ({len(drawn)} with others)"
+        first = prompts[0]
+        prompts = [p for p in prompts if (p.to_name, p.item_index) == (first.to_name, first.item_index)]
+        tag = _answer_tag(plan, first, serving, confidence_of(self._predictor.settings.confidence))
+        image = next((image for image in plan.config.images if image.name == first.to_name), None)
+        if tag is None or image is None:
+            return f"no tag of the label config can hold the answer to {first.control.tag} {first.control.name!r}"
+        value = _image_value(task, image, first.item_index)
+        public_url = self._predictor.projects.hostname_of(project)
+        return _Click(prompts, tag, serving, value, public_url, (image_key(value, project), serving.version))
+
+    def _regions(self, click: _Click, task: Mapping[str, Any], deadline: float) -> list[Region]:
         with self._lock:
             features = self._features.get(click.key)
-        images = [self._fetch(value, task)] if features is None else []
+        images = [self._fetch(click, task)] if features is None else []
 
         def run() -> list[Region]:
             return self._run(click, click.serving.model.encode(images) if features is None else features)
 
         with self._predictor.metrics.timed("click"):
-            regions = self._predictor.model_thread.call(run, seconds=deadline - time.monotonic())
+            regions = self._predictor.jobs.model_thread.call(run, seconds=deadline - time.monotonic())
         item_index = click.prompts[0].item_index
         for region in regions:
             region |= {} if item_index is None else {"item_index": item_index}
         return regions
 
-    def _fetch(self, value: object, task: Mapping[str, Any]) -> torch.Tensor:
-        task_id = task.get("id")
-        data = self._predictor.fetcher.fetch(value, task_id if isinstance(task_id, int) else None)
+    def _fetch(self, click: _Click, task: Mapping[str, Any]) -> torch.Tensor:
+        task_id = task.get("id") if isinstance(task.get("id"), int) else None
+        data = self._predictor.fetcher.fetch(click.value, task_id, public_url=click.public_url)
         return self._predictor.decode_now(data)
 
     def _run(self, click: _Click, features: Features) -> list[Region]:
@@ -175,6 +205,17 @@ def object_under(instances: Instances, points: Sequence[tuple[float, float, bool
     return None
 
 
+def _no_object(click: _Click) -> str:
+    """Why a click with a tag to answer in has no answer."""
+    prompt = click.prompts[-1]
+    classes = _classes(prompt, click.tag, click.serving)
+    if not classes and (prompt.label or "") not in click.tag.label_names:
+        return f"no label of {click.tag.from_name!r} maps to a class of the model"
+    if prompt.point is None:
+        return "no object is in the box, or its mask is empty"
+    return "no object is under the point" if prompt.positive else "no object has the points on it and the others beside it"
+
+
 def _answer_tag(plan: Plan, prompt: Prompt, serving: ServingModel, confidence: Confidence) -> LabelTag | None:
     """The first tag on that image that is not only for prompts: one for masks, or, for a point, else one for boxes."""
     names = class_choices(serving.model.class_names)
@@ -212,7 +253,7 @@ def _image_value(task: Mapping[str, Any], image: ImageTag, item_index: int | Non
         values = {shown.index: shown.value for shown in image_values(image, task["data"])}
         return values[item_index if image.is_list else None]
     except (KeyError, TypeError, AttributeError):
-        raise TaskImageError("task", f"the task's data has no image in field {image.field!r}") from None
+        raise TaskImageError("task", f"the task's data has no image at {image.value}") from None
 
 
 def _bytes_of(features: Features) -> int:

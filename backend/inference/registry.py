@@ -15,6 +15,7 @@ from maskbridge.adapter import MaskRCNN
 from maskbridge.adapter.errors import MaskbridgeError, SettingsError, nearest
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.training import versions
+from maskbridge.backend.training.versions import Version
 from maskbridge.labelstudio.model_version import model_version
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class ModelRegistry:
         own: ServingModel,
         load_file: Callable[[Path], ServingModel],
         *,
-        pinned: versions.Version | None = None,
+        pinned: Version | None = None,
     ) -> None:
         self.own = own
         self._load_file = load_file
@@ -132,6 +133,10 @@ class ModelRegistry:
         """The versions that a project can use: its trained ones, newest first, then the server's own."""
         trained = [version.name for version in versions.trained() if version.project == project]
         return list(dict.fromkeys([*trained, self.own.version]))
+
+    def trained(self) -> list[Version]:
+        """The trained versions of all projects, newest first."""
+        return versions.trained()
 
     def all_versions(self) -> list[str]:
         """The trained versions of all projects, newest first, then the server's own."""

@@ -1,20 +1,24 @@
 """The process of a training run: reads a project's annotations, writes a weights file, and measures mask mAP.
 
 `maskbridge.backend.training.trainer.Trainer` starts it with ``python -m maskbridge.backend.training.worker``. It reads its
-task as JSON from standard input (settings hold tokens, which must not be in a command line), and writes messages as JSON,
-one per line, to standard output:
+task as JSON from the first line of standard input (settings hold tokens, which must not be in a command line), and ends at
+once when that is closed: its server has ended then. It writes messages as JSON, one per line, to standard output:
 
-- ``message``: text, with ``progress`` (0 to 1) during training, and ``important`` if it must be logged
+- ``message``: text, with ``progress`` (0 to 1) and ``loss`` during training, and ``important`` if it must be logged
 - ``done``: at the end, the new model version and the mask mAP before and after
 - ``error``: why the training run failed
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +30,17 @@ if TYPE_CHECKING:
     from maskbridge.adapter.datasets.labeled_dataset import LabeledDataset
 
 
-def run(task: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> None:
+IMAGES_SUFFIX = "-images"
+"""What the folder of a training run's images has in its name beyond that of the training run."""
+
+
+def run(task: Mapping[str, Any], folder: Path | None, send: Callable[[Mapping[str, Any]], None]) -> None:
     """Runs one training run.
 
     Args:
         task: ``settings`` of the server, ``project`` (its number), ``start`` (weights), ``out`` (a folder), ``target`` (the
             weights file to write).
+        folder: for the project's images; None for `maskbridge.labelstudio.project.image_folder`.
         send: called with each message.
 
     Raises:
@@ -56,7 +65,10 @@ def run(task: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> N
     weights = settings.own_weights() if task["start"] == settings.weights else {"weights": task["start"]}
     model = MaskRCNN(**weights, device=settings.device, progress=False)
     labeled = read_project(
-        int(task["project"]), settings, on_image=lambda done, total: send({"message": f"image {done} of {total} fetched"})
+        int(task["project"]),
+        settings,
+        folder=folder,
+        on_image=lambda done, total: send({"message": f"image {done} of {total} fetched"}),
     )
     images = with_model_names(labeled, class_choices(model.class_names))
     if settings.training_segment_boxes:
@@ -78,7 +90,8 @@ def run(task: Mapping[str, Any], send: Callable[[Mapping[str, Any]], None]) -> N
     before = run_to_end(evaluate(model, validation, class_names=usable_images.class_names)).main.numbers["AP"]
 
     def on_step(step: Step) -> None:
-        send({"message": str(step), "progress": step.done / max(step.total, 1)})
+        loss = {"loss": step.losses["loss"]} if "loss" in step.losses else {}
+        send({"message": str(step), "progress": step.done / max(step.total, 1), **loss})
 
     report = train(
         model,
@@ -121,9 +134,39 @@ def with_model_names(images: LabeledDataset, classes: list[str]) -> LabeledDatas
     return replace(images, images=labeled_images, class_names=names)
 
 
+@contextlib.contextmanager
+def images_folder(task: Mapping[str, Any]) -> Iterator[Path | None]:
+    """A folder for the images of one training run, which is deleted after it; None if images are kept.
+
+    It is locked, so that another server that starts does not take it for one that was left.
+    """
+    from filelock import FileLock
+
+    if task["settings"]["keep_training_images"]:
+        yield None
+        return
+    folder = Path(task["out"] + IMAGES_SUFFIX)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with FileLock(folder / ".lock"):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_with_server() -> None:
+    """Waits for the end of standard input, and kills this process and its children."""
+    while os.read(0, 1 << 16):
+        pass
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
 def main() -> None:
     """Reads the task and runs it; an exception is sent as a message with ``error``."""
-    task = json.load(sys.stdin)
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_server, name="server", daemon=True).start()
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print goes to the log
 
@@ -131,7 +174,8 @@ def main() -> None:
         out.write(json.dumps(message) + "\n")
 
     try:
-        run(task, send)
+        with images_folder(task) as folder:
+            run(task, folder, send)
     except BrokenPipeError:
         sys.exit(1)  # the server has ended
     except Exception as error:

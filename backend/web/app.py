@@ -15,12 +15,14 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.backend.errors import TrainingRefusedError
+from maskbridge.backend.inference.failures import as_json
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.web.connections import too_large_message
 from maskbridge.backend.web.loading import failure, loaded
 from maskbridge.backend.web.logging_setup import summary
 from maskbridge.backend.web.metrics import Metrics
-from maskbridge.backend.web.payloads import PayloadError, PredictPayload, SetupPayload, WebhookPayload, read
+from maskbridge.backend.web.payloads import PayloadError, PredictPayload, SetupPayload, WebhookPayload, project_number, read
+from maskbridge.backend.web.status_page import STATUS_HEADERS, status_page
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.label_config import LabelConfigError, parse
 
@@ -31,7 +33,9 @@ log = logging.getLogger(__name__)
 
 _SETUP_WAIT = 2.0
 """Seconds: Label Studio waits 3 seconds for ``/setup``."""
-_ENDPOINTS = ("/health", "/ready", "/setup", "/predict", "/train", "/webhook", "/versions", "/metrics")
+_ANNOTATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED")
+"""Events that count for ``train_every``."""
+_ENDPOINTS = ("/", "/failures", "/health", "/ready", "/setup", "/predict", "/train", "/webhook", "/versions", "/metrics")
 
 
 def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service]) -> Flask:
@@ -67,6 +71,21 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
     def health() -> Response:
         return jsonify(status="UP")
 
+    @app.get("/")
+    def status() -> Response:
+        response = Response(status_page(loading, failure(loading)), content_type="text/html; charset=utf-8")
+        response.headers.update(STATUS_HEADERS)
+        return response
+
+    @app.get("/failures")
+    def failures() -> tuple[Response, int]:
+        service = loaded(loading)
+        if service is None:
+            return _not_ready(loading)
+        failed, project = service.predictor.jobs.failures, request.args.get("project")
+        chosen = failed.all() if project is None else failed.of(project_number(project))
+        return jsonify(failures=as_json(chosen)), 200
+
     @app.get("/ready")
     def ready() -> tuple[Response, int]:
         service = loaded(loading)
@@ -81,6 +100,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
         if service is None:
             return _not_ready(loading)
         service.registry.request(payload.project, payload.model_version)
+        service.predictor.projects.called(payload.project, payload.hostname)
         version = service.registry.version_of(payload.project)
         if payload.label_config is not None and version == service.registry.own.version:
             service.predictor.plan(payload.label_config, service.registry.own)  # logs unmapped labels
@@ -94,7 +114,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
     @app.post("/predict")
     def predict() -> Response:
         payload = read(PredictPayload, _body())
-        tasks, deadline = payload.tasks, time.monotonic() + settings.deadline
+        tasks, deadline = payload.tasks, g.started_at + settings.deadline
         if payload.context is not None and tasks:
             service = loaded(loading, settings.deadline)
             return _results([_click(service, metrics, task, payload) for task in tasks])
@@ -108,7 +128,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
             if service is None:
                 metrics.tasks.labels("later").inc(len(tasks))
                 return _results([b"[]"] * len(tasks))
-            remaining = deadline - time.monotonic()
+            remaining = max(deadline - time.perf_counter(), 0)
             return _results(service.predictor.predict(tasks, payload.label_config, payload.project, seconds=remaining))
         finally:
             free.release()
@@ -119,10 +139,11 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
         if payload.action == "START_TRAINING":
             return start_training(payload.project)
         service = loaded(loading)
-        created = payload.action in ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED")
-        if created and service is not None and payload.project is not None:
-            service.trainer.annotated(payload.project)
-        return jsonify(status="ignored" if not settings.train_every else "counted"), 200
+        counts = payload.action in _ANNOTATED and payload.project is not None and bool(settings.train_every)
+        if counts and service is not None and payload.project is not None:
+            public_url = service.predictor.projects.hostname_of(payload.project)
+            service.trainer.annotated(payload.project, payload.annotations, public_url)
+        return jsonify(status="counted" if counts else "ignored"), 200
 
     @app.post("/train")
     def train() -> tuple[Response, int]:
@@ -132,7 +153,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
         service = loaded(loading, _SETUP_WAIT)
         if service is None:
             return _not_ready(loading)
-        service.trainer.start(project)
+        service.trainer.start(project, service.predictor.projects.hostname_of(project))
         return jsonify(status="started"), 201
 
     @app.errorhandler(TrainingRefusedError)
@@ -179,9 +200,9 @@ def _click(service: Service | None, metrics: Metrics, task: Mapping[str, Any], p
         if service is None:
             raise TaskImageError("model", "the model is not loaded yet")
         return service.interactive.answer(task, payload.context or {}, payload.label_config, payload.project)
-    except TaskImageError as error:
-        metrics.failures.labels(error.kind).inc()
-        log.warning("click in task %s: %s", task.get("id"), error)
+    except (TaskImageError, LabelConfigError) as error:
+        metrics.failures.labels(error.kind if isinstance(error, TaskImageError) else "task").inc()
+        log.warning("click in task %s: no answer: %s", task.get("id"), error)
         return b'{"result": [], "score": 0.0}'
 
 

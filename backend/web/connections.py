@@ -19,7 +19,7 @@ from maskbridge.adapter.errors import MaskbridgeError
 from maskbridge.backend.settings import ServerSettings
 
 if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+    from flask import Flask
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Connections:
         ServeError: the address cannot be used.
     """
 
-    def __init__(self, app: WSGIApplication, settings: ServerSettings) -> None:
+    def __init__(self, app: Flask, settings: ServerSettings) -> None:
         limit = _connection_limit()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:

@@ -48,6 +48,11 @@ def _objects(tasks: list[Any]) -> list[Mapping[str, Any]]:
     return [task if isinstance(task, dict) else {} for task in tasks]
 
 
+def _count(annotations: object) -> int:
+    """The number of annotations in an event: several are a list."""
+    return len(annotations) if isinstance(annotations, list) else 1
+
+
 Project = Annotated[int | None, BeforeValidator(project_number)]
 OptionalText = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
 
@@ -63,11 +68,13 @@ class SetupPayload(_Payload):
         project: the project's number, or None.
         label_config: the project's label config, or None.
         model_version: the version that the extra parameters request; None for the best one.
+        hostname: the address that Label Studio has for itself, or None.
     """
 
     project: Project = None
     label_config: OptionalText = Field(None, alias="schema")
     model_version: Annotated[str | None, BeforeValidator(_requested_version)] = Field(None, alias="extra_params")
+    hostname: OptionalText = None
 
 
 class PredictPayload(_Payload):
@@ -87,10 +94,17 @@ class PredictPayload(_Payload):
 
 
 class WebhookPayload(_Payload):
-    """The body of ``/webhook`` and ``/train``: the action and the project's number, or None."""
+    """The body of ``/webhook`` and ``/train``.
+
+    Attributes:
+        action: the event, such as ``ANNOTATION_CREATED``, or None.
+        project: the project's number, or None.
+        annotations: the number of annotations that the event is about.
+    """
 
     action: OptionalText = None
     project: Project = None
+    annotations: Annotated[int, BeforeValidator(_count)] = Field(1, alias="annotation")
 
 
 def read(payload: type[P], body: object) -> P:

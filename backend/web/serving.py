@@ -16,7 +16,7 @@ from maskbridge.backend.web import logging_setup
 from maskbridge.backend.web.connections import Connections
 from maskbridge.backend.web.loading import load_in_background, loaded
 from maskbridge.backend.web.metrics import Metrics
-from maskbridge.labelstudio.client import LabelStudio
+from maskbridge.labelstudio.certificates import tls_context
 from maskbridge.labelstudio.images.address_filter import AddressFilter
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def serve(settings: ServerSettings) -> NoReturn:
     """
     from maskbridge.backend.web.app import make_app
 
-    LabelStudio(settings.label_studio_url), AddressFilter(settings.hosts())  # raises before the start if one is invalid
+    settings.label_studio(), AddressFilter(settings.hosts()), tls_context()  # raises before the start if one is invalid
     start_logging(settings)
     for name, value in settings.loggable().items():
         log.info("setting %s = %s", name, value)

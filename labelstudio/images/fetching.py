@@ -13,7 +13,16 @@ from urllib.parse import unquote_to_bytes
 import httpcore
 import httpx
 
-from maskbridge.labelstudio.client import LabelStudio, has_path_traversal, is_cloud, loggable, parse_url
+from maskbridge.labelstudio.certificates import UNTRUSTED, is_untrusted
+from maskbridge.labelstudio.client import (
+    LabelStudio,
+    has_path_traversal,
+    is_cloud,
+    loggable,
+    looks_like_label_studio,
+    parse_url,
+    redirected,
+)
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.images.address_filter import AddressFilter, resolve
 from maskbridge.labelstudio.images.transport import pool, time_limit
@@ -57,7 +66,7 @@ class Fetcher:
     """Fetches the images of tasks. Threads may share one.
 
     Args:
-        label_studio: serves uploads, its local files and cloud URIs. The token is sent to its own host only, and only for
+        label_studio: serves uploads, its local files and cloud URIs. The token is sent to its configured host only, for
             paths at which it keeps images; after a redirect to another host the token is not sent again.
         address_filter: which other hosts images may be fetched from.
         limits: of one image.
@@ -72,35 +81,35 @@ class Fetcher:
         self._own = pool(resolve, connections)
         self._foreign = pool(address_filter.addresses, connections)
 
-    def fetch(self, value: object, task_id: int | None = None) -> bytes:
+    def fetch(self, value: object, task_id: int | None = None, *, public_url: str | None = None) -> bytes:
         """The bytes of an image.
 
         Args:
             value: from the task's data: an http(s) or data URL, a path on Label Studio's host, or a cloud URI. Local files
                 are never opened.
             task_id: the task's id, needed for cloud URIs.
+            public_url: an address that the task may have for Label Studio itself, besides those of ``label_studio``; its
+                images are requested at Label Studio's configured address.
 
         Raises:
             TaskImageError: the image cannot be fetched, or its address is not allowed.
         """
         if not isinstance(value, str) or not value.strip():
-            raise TaskImageError("task", f"the task's data has {_short(value)} where an image's address is expected")
+            raise TaskImageError("task", f"the task's data has {_kind(value)} where an image's address is expected")
         value = value.strip()
         if value[:5].lower() == "data:":
             return self._decode_data_url(value)
         url = self._absolute_url(value, task_id)
         with time_limit(self._limits.total):
-            return self._get(url)
+            return self._get(url, public_url)
 
     def _absolute_url(self, value: str, task_id: int | None) -> str:
         if is_cloud(value):
             if task_id is None:
                 raise TaskImageError("task", f"{loggable(value)} cannot be resolved without the task's id")
             return self._label_studio.cloud_url(value, task_id)
-        if value.startswith("/") and not value.startswith("//"):
-            return str(self._label_studio.image_url(value))
-        url = parse_url(value)
-        if url.scheme in ("http", "https") and url.host:
+        url = httpx.URL() if value.startswith("/") else parse_url(value)
+        if value.startswith("/") or (url.scheme in ("http", "https") and url.host):
             return value
         raise TaskImageError(
             "address", f"{loggable(value)} is neither an http(s) or data URL nor an image that Label Studio keeps"
@@ -117,25 +126,43 @@ class Fetcher:
         except (binascii.Error, ValueError):
             raise TaskImageError("image", "the data URL is not base64") from None
 
-    def _get(self, url: str) -> bytes:
+    def _get(self, url: str, public_url: str | None) -> bytes:
         """Follows redirects itself, to check each address; after one to another host the token is not sent again."""
-        trusted = True
+        own = self._label_studio.own_image(url, public_url)
+        if own is None:
+            try:
+                return self._get_foreign(url)
+            except TaskImageError as error:
+                raise _with_setting(error, url) from None
+        for _ in range(_MAX_REDIRECTS + 1):
+            body, location = self._get_with_retries(own, trusted=True)
+            if location is None:
+                return body
+            target = _joined(own, location)
+            following = self._label_studio.own_image(target, public_url)
+            to_same_host = parse_url(target).raw_host == own.raw_host
+            if following == own or (to_same_host and parse_url(target).path == own.path):  # to https, to a public address
+                raise redirected(str(own), target)
+            if following is None:
+                return self._get_foreign(target)
+            own = following
+        raise TaskImageError("http", f"{loggable(url)}: more than {_MAX_REDIRECTS} redirects")
+
+    def _get_foreign(self, url: str) -> bytes:
+        """An image at an address that is not Label Studio's, or no longer trusted to be."""
         for _ in range(_MAX_REDIRECTS + 1):
             parsed = parse_url(url)
             if parsed.scheme not in ("http", "https") or not parsed.host:
                 raise TaskImageError("address", f"{loggable(url)} is not an http(s) address")
-            trusted = trusted and self._label_studio.owns(parsed)
-            if trusted:
-                parsed = self._label_studio.image_url(url)
-            elif has_path_traversal(url.partition("?")[0]):  # as it was written: parsing removes ".."
+            if has_path_traversal(url.partition("?")[0]):  # as it was written: parsing removes ".."
                 raise TaskImageError("address", f"{loggable(url)} has '..' or a backslash in its path")
-            body, location = self._get_with_retries(parsed, trusted)
+            body, location = self._get_with_retries(parsed, trusted=False)
             if location is None:
                 return body
             url = _joined(parsed, location)
         raise TaskImageError("http", f"{loggable(url)}: more than {_MAX_REDIRECTS} redirects")
 
-    def _get_with_retries(self, url: httpx.URL, trusted: bool) -> tuple[bytes, str | None]:
+    def _get_with_retries(self, url: httpx.URL, *, trusted: bool) -> tuple[bytes, str | None]:
         for attempt in range(self._limits.tries):
             last = attempt == self._limits.tries - 1
             try:
@@ -147,6 +174,8 @@ class Fetcher:
             except httpcore.TimeoutException:
                 raise TaskImageError("timeout", f"{loggable(str(url))}: no answer in time") from None
             except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+                if is_untrusted(error):
+                    raise TaskImageError("connection", f"{loggable(str(url))}: {UNTRUSTED}") from None
                 if last:
                     reason = f"{type(error).__name__}: {str(error) or 'the connection was closed'}"
                     raise TaskImageError("connection", f"{loggable(str(url))}: {reason}") from None
@@ -222,6 +251,16 @@ def _joined(url: httpx.URL, location: str) -> str:
         raise TaskImageError("address", f"{loggable(str(url))} redirects to an address that cannot be read") from None
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+def _with_setting(error: TaskImageError, url: str) -> TaskImageError:
+    """The error of an address that looks like Label Studio's, with the setting that may be missing."""
+    parsed = parse_url(url)
+    if error.kind in ("too_large", "image") or not looks_like_label_studio(parsed.path):
+        return error
+    advice = f"if it is Label Studio's public address, set MASKBRIDGE_LABEL_STUDIO_PUBLIC_URL={parsed.scheme}://"
+    return TaskImageError(error.kind, f"{error}; {advice}{parsed.netloc.decode('ascii')}")
+
+
+def _kind(value: object) -> str:
+    """What a value is, without its content."""
+    names = {dict: "an object", list: "a list", str: "an empty text", bool: "a boolean", type(None): "nothing"}
+    return names.get(type(value), "a number")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-import certifi
 import httpcore
+
+from maskbridge.labelstudio.certificates import tls_context
 
 _deadline: ContextVar[float] = ContextVar("maskbridge_fetch_deadline")
 
@@ -36,11 +37,12 @@ def pool(addresses: Callable[[str, int], Sequence[str]], connections: int) -> ht
     Args:
         addresses: returns the addresses to connect to for (host, port); its exceptions are not caught.
         connections: maximum number of open connections.
+
+    Raises:
+        SettingsError: ``SSL_CERT_FILE`` cannot be read.
     """
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
     return httpcore.ConnectionPool(
-        ssl_context=context,
+        ssl_context=tls_context(),
         max_connections=connections,
         max_keepalive_connections=connections,
         keepalive_expiry=30,

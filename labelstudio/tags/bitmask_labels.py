@@ -21,6 +21,7 @@ class BitmaskLabels(LabelTag):
     """The mask, pixel for pixel, as a PNG of the image's size, as Label Studio's own bitmask tool makes it."""
 
     kind = "BitmaskLabels"
+    shape_key = "imageDataURL"
 
     def _values(
         self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]

@@ -16,6 +16,7 @@ class BrushLabels(LabelTag):
     """The mask, pixel for pixel, in the run lengths of Label Studio's brush (see `maskbridge.labelstudio.tags.rle`)."""
 
     kind = "BrushLabels"
+    shape_key = "rle"
 
     def _values(
         self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]

@@ -44,6 +44,8 @@ class LabelTag(ABC):
         label_names: all labels of the tag, as results carry them; by default the values of ``labels``.
         threshold: instances get regions if their score is above it, 0 to 1.
         class_thresholds: pairs of class name and threshold, for classes that have another.
+        labels_name: the name of the ``<Labels>`` that the labels belong to, for the generic form of the tag, such as
+            ``<Brush>``; None if they are the tag's own. A generic region is two results with the same id.
     """
 
     from_name: str
@@ -52,18 +54,26 @@ class LabelTag(ABC):
     label_names: tuple[str, ...] = ()
     threshold: float = 0.0
     class_thresholds: tuple[tuple[str, float], ...] = ()
+    labels_name: str | None = None
 
     kind: ClassVar[str]
     """The tag's name in a label config."""
     needs_masks: ClassVar[bool] = True
+    shape_key: ClassVar[str]
+    """The key of a region's value that only regions of this kind have."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "label_names", self.label_names or tuple(dict.fromkeys(self.labels.values())))
 
     @classmethod
     def matches(cls, tag: str) -> bool:
-        """Whether a control tag is of this class; Label Studio ignores case."""
-        return tag.lower() == cls.kind.lower()
+        """Whether a control tag is of this class, or its generic form; Label Studio ignores case."""
+        return tag.lower() in (cls.kind.lower(), cls.generic_type())
+
+    @classmethod
+    def generic_type(cls) -> str:
+        """The type of regions of the generic form, such as ``brush``."""
+        return cls.kind.lower().removesuffix("labels")
 
     def threshold_of(self, class_name: str) -> float:
         """The threshold of a class of the model."""
@@ -82,22 +92,30 @@ class LabelTag(ABC):
         crop, box = instances.masks[index], instances.boxes[index]
         region_id = uuid.uuid4().hex[:10] if instances.ids is None else instances.ids[index]
         regions: list[Region] = []
-        for value, extra in self._values(crop, box, instances.size):
+        for number, (value, extra) in enumerate(self._values(crop, box, instances.size), start=1):
             region: Region = {
-                "id": f"{region_id}-{len(regions) + 1}" if regions else region_id,
-                "from_name": self.from_name,
+                "id": f"{region_id}-{number}" if number > 1 else region_id,
+                "from_name": self.labels_name or self.from_name,
                 "to_name": self.to_name,
-                "type": self.kind.lower(),
+                "type": self.labels_key,
                 "original_width": instances.size[1],
                 "original_height": instances.size[0],
                 "image_rotation": 0,  # the rotation made in the editor; EXIF orientation is part of the sizes
-                "value": {**value, self.kind.lower(): [label]},
+                "value": {**value, self.labels_key: [label]},
                 **extra,
             }
             if instances.scores is not None:
                 region["score"] = float(instances.scores[index])
+            if self.labels_name is not None:
+                shape = {**region, "from_name": self.from_name, "type": self.generic_type(), "value": value}
+                regions.append(shape)
             regions.append(region)
         return regions
+
+    @property
+    def labels_key(self) -> str:
+        """The type of the regions that carry labels, and the key of the labels in their value."""
+        return self.kind.lower() if self.labels_name is None else "labels"
 
     def decode(self, result: Iterable[Mapping[str, Any]]) -> Instances:
         """The inverse of `encode`: this tag's regions of one image as instances. Regions of other tags are skipped.
@@ -109,7 +127,7 @@ class LabelTag(ABC):
             AnnotationError: a region is malformed, its label is not one of the tag's, or there is no region, so that the
                 image's size is unknown. The message names the region.
         """
-        regions = [region for region in result if self._owns(region)]
+        regions = [region for region in result if self.owns(region)]
         if not regions:
             raise AnnotationError(f"no region of {self.from_name}: the image's size is unknown")
         decoded = [self.decode_region(region) for region in regions]
@@ -135,7 +153,7 @@ class LabelTag(ABC):
         """
         try:
             size, value = size_of(region), region["value"]
-            labels = value[self.kind.lower()]
+            labels = value[self.labels_key]
             if rotation := region.get("image_rotation"):
                 raise AnnotationError(f"it was drawn on an image that was rotated by {rotation} degrees in the editor")
             if not labels or labels[0] not in self.label_names:
@@ -147,8 +165,12 @@ class LabelTag(ABC):
             raise AnnotationError(f"region {region.get('id')} is malformed: {error!r}") from error
         return DecodedRegion(box, crop, labels[0])
 
-    def _owns(self, region: Mapping[str, Any]) -> bool:
-        return (region.get("type"), region.get("from_name")) == (self.kind.lower(), self.from_name)
+    def owns(self, region: Mapping[str, Any]) -> bool:
+        """Whether a region is one of this tag's, with a label."""
+        if (region.get("type"), region.get("from_name")) != (self.labels_key, self.labels_name or self.from_name):
+            return False
+        value = region.get("value")
+        return self.labels_name is None or (isinstance(value, Mapping) and self.shape_key in value)
 
     def _regions(self, instances: Instances, index: int) -> list[Region]:
         name = instances.names[index]
@@ -171,13 +193,18 @@ def size_of(region: Mapping[str, Any]) -> tuple[int, int]:
     """The image's (H, W) according to a region.
 
     Raises:
-        AnnotationError: the height or width is missing, or is not an integer from 1 to 100,000.
+        AnnotationError: the height or width is missing, or is not a whole number from 1 to 100,000.
 
     Example:
         >>> size_of({"original_width": 640, "original_height": 480})
         (480, 640)
     """
-    size = region.get("original_height"), region.get("original_width")
-    if not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side <= 100_000 for side in size):
-        raise AnnotationError(f"original_height and original_width are {size}, not pixels of an image")
-    return size  # type: ignore[return-value]
+    sides = region.get("original_height"), region.get("original_width")
+    if not all(_is_side(side) for side in sides):
+        raise AnnotationError(f"original_height and original_width are {sides}, not pixels of an image")
+    return int(sides[0]), int(sides[1])  # type: ignore[arg-type]
+
+
+def _is_side(value: object) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and 0 < value <= 100_000 and value == int(value)  # type: ignore[operator, call-overload]

@@ -23,6 +23,7 @@ class PolygonLabels(LabelTag):
     """
 
     kind = "PolygonLabels"
+    shape_key = "points"
 
     def _values(
         self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]

@@ -25,6 +25,7 @@ class RectangleLabels(LabelTag):
     """
 
     kind = "RectangleLabels"
+    shape_key = "width"
     needs_masks = False
 
     def _values(

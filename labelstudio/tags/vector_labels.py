@@ -24,6 +24,7 @@ class VectorLabels(PolygonLabels):
     """
 
     kind = "VectorLabels"
+    shape_key = "vertices"
 
     def _values(
         self, crop: MaskCrop | None, box: np.ndarray, size: tuple[int, int]

@@ -221,8 +221,8 @@ def test_label_studio_redirects_to_a_bucket(image_server: ImageServer, monkeypat
 
 def test_label_studio_under_a_path() -> None:
     there = LabelStudio("https://example.org/labels/")
-    assert there.image_url("/data/upload/1/a b.jpg") == "https://example.org/labels/data/upload/1/a b.jpg"
-    assert there.image_url("/labels/data/upload/1/a.jpg") == "https://example.org/labels/data/upload/1/a.jpg"
+    assert there.own_image("/data/upload/1/a b.jpg") == "https://example.org/labels/data/upload/1/a b.jpg"
+    assert there.own_image("/labels/data/upload/1/a.jpg") == "https://example.org/labels/data/upload/1/a.jpg"
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "host:8080", "http://", "http://user:secret@host", "http://host/?a=1"])

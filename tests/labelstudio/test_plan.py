@@ -7,7 +7,8 @@ import logging
 import pytest
 
 from maskbridge.adapter.confidence import confidence_of
-from maskbridge.labelstudio.label_config import Label, LabelConfigError, label_map, parse
+from maskbridge.labelstudio.label_config import Label, LabelConfigError, parse
+from maskbridge.labelstudio.label_map import label_map
 from maskbridge.labelstudio.plan import Plan, make_plan
 from maskbridge.labelstudio.tasks import ImageValue, image_values
 
@@ -58,6 +59,7 @@ def test_a_config_with_everything() -> None:
     assert [(tag.kind, tag.from_name, dict(tag.labels), tag.threshold) for tag in image.tags] == [
         ("PolygonLabels", "poly", {"person": "P"}, 0.3),
         ("BrushLabels", "brush", {"cat": "Cat", "dog": "dog"}, 0.5),
+        ("Choices", "choice", {"person": "person"}, 0.5),
     ]
     assert image.classes == ("person", "cat", "dog")
     assert image.threshold == 0.3
@@ -113,7 +115,7 @@ def test_a_config_that_asks_for_nothing(caplog: pytest.LogCaptureFixture) -> Non
 def test_plans_differ_by_config_and_confidence() -> None:
     body = IMAGE + control("BrushLabels", '<Label value="cat"/>')
     assert plan(body).key == plan(body).key
-    assert len({plan(body).key, plan(body, 0.6).key, plan(body + "<Header/>").key}) == 3
+    assert len({plan(body).key, plan(body, 0.6).key, plan(body.replace("cat", "dog")).key}) == 3
 
 
 @pytest.mark.parametrize(
