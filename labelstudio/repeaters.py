@@ -40,7 +40,7 @@ def _repeated(element: Element, data: Mapping[str, Any], budget: list[int]) -> E
     repeated = copy.copy(element)
     repeated[:] = []
     if str(element.tag).lower() != "repeater":
-        repeated.extend(_repeated(child, data, budget) for child in element)
+        repeated.extend([_repeated(child, data, budget) for child in element])
         return repeated
     flag = attribute(element, "indexFlag") or "{{idx}}"
     try:
@@ -48,7 +48,7 @@ def _repeated(element: Element, data: Mapping[str, Any], budget: list[int]) -> E
     except KeyError:
         items = []
     for index in range(len(items)):
-        repeated.extend(_repeated(_with_index(child, flag, str(index)), data, budget) for child in element)
+        repeated.extend([_repeated(_with_index(child, flag, str(index)), data, budget) for child in element])
     return repeated
 
 

@@ -122,7 +122,7 @@ def _training(run: TrainingRun) -> dict[str, Any]:
         "message": run.message,
         "progress": f"{run.progress:.4f}",
         "in_progress": run.in_progress,
-        "curve": curve(losses, width=600, height=160) if len(losses) > 1 else "",
+        "curve": curve(losses, width=600, height=120) if len(losses) > 1 else "",
         "highest": f"{max(losses, default=0):.3f}",
         "lowest": f"{min(losses, default=0):.3f}",
         "last": f"{losses[-1] if losses else 0:.3f}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -18,43 +17,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import browser
+from annotated_projects import CONFIG, LABELS, PAIRS, annotated_project, png
 from backend_process import PROGRAM, Backend
 from label_studio_page import logged_in, screenshot
 from label_studio_process import LabelStudioProcess
-from maskbridge.adapter import Instances, MaskRCNN
+from maskbridge.adapter import MaskRCNN
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.labelstudio.project import read_project
 from maskbridge.labelstudio.tags import TAGS, LabelTag, PolygonLabels
-from shapes import CLASSES, SMALL, iou, shapes
+from shapes import CLASSES, SMALL, iou
 from waiting import wait_for
-
-LABELS = "".join(f'<Label value="{name}"/>' for name in (*CLASSES[1:], "person"))  # what the old model knows
-CONFIG = '<View><Image name="image" value="$image"/><{kind} name="label" toName="image">{labels}</{kind}></View>'
-PAIRS = shapes(12)
-
-
-def png(image: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
-
-
-def annotated_project(
-    label_studio: LabelStudioProcess,
-    kind: type[LabelTag],
-    pairs: list[tuple[np.ndarray, Instances]],
-    before: Callable[[int], object] = lambda project: None,
-) -> int:
-    """A project of drawn images, annotated with one tag; ``before`` is called with its number before the first."""
-    uploads = [(f"{index:02d}.png", png(image)) for index, (image, _) in enumerate(pairs)]
-    project = label_studio.project(CONFIG.format(kind=kind.kind, labels=LABELS), uploads)
-    before(project)
-    tag = kind("label", "image", {name: name for name in CLASSES[1:]})
-    regions = [tag.encode(replace(instances, ids=(f"a{index}", f"b{index}"))) for index, (_, instances) in enumerate(pairs)]
-    by_name = {name: result for (name, _), result in zip(uploads, regions)}
-    for task in label_studio.tasks(project):
-        label_studio.annotate(task["id"], by_name[task["data"]["image"].rpartition("-")[2]])
-    return project
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +166,11 @@ def test_the_train_button_swaps_a_better_model_in(trained: dict[str, Any], label
     assert 'maskbridge_training_runs_total{outcome="swapped"} 1.0' in metrics
     assert "maskbridge_training_progress 1.0" in metrics
     assert setup(backend, trained["other"]).json()["model_version"] == before, "other projects keep theirs"
+    with browser.new_page(1000, 1000) as page:
+        page.goto(backend.url)
+        page.get_by_text("in use", exact=True).wait_for()
+        assert re.search(r"mask mAP 0\.0\d+ before, 0\.\d+ after", page.inner_text("body"))
+        screenshot(page, "backend-status")
 
 
 def test_no_request_was_dropped_while_it_trained_and_swapped(trained: dict[str, Any]) -> None:

@@ -111,13 +111,20 @@ def _install(uv: str) -> None:
 
 
 @contextlib.contextmanager
-def start_label_studio(uv: str, folder: Path, port: int) -> Iterator[LabelStudioProcess]:
-    """A Label Studio with an empty database in a folder, allowed to call backends on this machine."""
+def start_label_studio(uv: str, folder: Path, port: int, host: str | None = None) -> Iterator[LabelStudioProcess]:
+    """A Label Studio with an empty database in a folder, allowed to call backends on this machine.
+
+    Args:
+        uv: installs it.
+        folder: of its database, its log, and the local files that it serves.
+        port: where it listens.
+        host: its public address, which may have a path; by default where it listens.
+    """
     install(uv)
     url = f"http://127.0.0.1:{port}"
     settings = {
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
-        "LABEL_STUDIO_HOST": url,
+        "LABEL_STUDIO_HOST": host or url,
         "SSRF_PROTECTION_ENABLED": "false",
         "ML_BLOCK_LOCAL_IP": "false",
         "COLLECT_ANALYTICS": "false",
