@@ -77,6 +77,7 @@ class LabelStudio:
                 path = path.removeprefix(prefix)
                 break
         if not has_path_traversal(path) and not has_parent_folder(query) and _IMAGE_PATHS.fullmatch(path):
+            query = query.replace("\\", "%5C")  # local files of a Label Studio on Windows
             return parse_url(f"{self.base}{path}" + (f"?{query}" if query else ""))
         if not is_own:
             return None

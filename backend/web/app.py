@@ -6,7 +6,7 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from maskbridge.adapter.errors import SettingsError
 from maskbridge.backend.errors import TrainingRefusedError
 from maskbridge.backend.inference.failures import as_json
 from maskbridge.backend.settings import ServerSettings
-from maskbridge.backend.web.connections import too_large_message
+from maskbridge.backend.web.connections import SPARE_THREADS, too_large_message
 from maskbridge.backend.web.loading import failure, loaded
 from maskbridge.backend.web.logging_setup import summary
 from maskbridge.backend.web.metrics import Metrics
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NO_ANSWER = b'{"result": [], "score": 0.0}'
+"""The answer to a click that gives nothing."""
 _SETUP_WAIT = 2.0
 """Seconds: Label Studio waits 3 seconds for ``/setup``."""
 _ANNOTATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED")
@@ -49,6 +51,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_megabytes * 1_000_000
     free = threading.BoundedSemaphore(settings.requests_at_once)
+    free_for_clicks = threading.BoundedSemaphore(SPARE_THREADS // 2)
 
     @app.before_request
     def check() -> Response | None:
@@ -116,8 +119,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
         payload = read(PredictPayload, _body())
         tasks, deadline = payload.tasks, g.started_at + settings.deadline
         if payload.context is not None and tasks:
-            service = loaded(loading, settings.deadline)
-            return _results([_click(service, metrics, task, payload) for task in tasks])
+            return _results(clicks(tasks, payload, deadline))
         if not free.acquire(blocking=False):
             metrics.tasks.labels("queue_full").inc(len(tasks))
             log.warning("%d tasks got an empty answer: %d requests are in progress", len(tasks), settings.requests_at_once)
@@ -132,6 +134,18 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
             return _results(service.predictor.predict(tasks, payload.label_config, payload.project, seconds=remaining))
         finally:
             free.release()
+
+    def clicks(tasks: Sequence[Mapping[str, Any]], payload: PredictPayload, deadline: float) -> list[bytes]:
+        """Label Studio sends one task; of more, those that are not answered by the deadline have no result."""
+        if not free_for_clicks.acquire(blocking=False):
+            log.warning("click in task %s: no answer: %d clicks are in progress", tasks[0].get("id"), SPARE_THREADS // 2)
+            return [_NO_ANSWER] * len(tasks)
+        try:
+            service = loaded(loading, settings.deadline)
+            in_time = (time.perf_counter() < deadline for _ in tasks)
+            return [_click(service, metrics, task, payload) if now else _NO_ANSWER for task, now in zip(tasks, in_time)]
+        finally:
+            free_for_clicks.release()
 
     @app.post("/webhook")
     def webhook() -> tuple[Response, int]:
@@ -203,7 +217,7 @@ def _click(service: Service | None, metrics: Metrics, task: Mapping[str, Any], p
     except (TaskImageError, LabelConfigError) as error:
         metrics.failures.labels(error.kind if isinstance(error, TaskImageError) else "task").inc()
         log.warning("click in task %s: no answer: %s", task.get("id"), error)
-        return b'{"result": [], "score": 0.0}'
+        return _NO_ANSWER
 
 
 def _results(results: list[bytes]) -> Response:

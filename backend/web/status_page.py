@@ -73,7 +73,11 @@ def _parts(service: Service) -> dict[str, Any]:
     names = [name for name in model.class_names[1:] if name != "N/A"]
     more = f", … ({len(names)} in total)" if len(names) > 12 else ""
     failures, used = predictor.jobs.failures, registry.used()
+    projects, versions, last = predictor.projects.numbers(), registry.trained(), failures.all()
     return {
+        "more_projects": max(len(projects) - _SHOWN, 0),
+        "more_versions": max(len(versions) - _SHOWN, 0),
+        "more_failures": max(len(last) - _SHOWN, 0),
         "own": {
             "version": registry.own.version,
             "device": str(model.device),
@@ -90,7 +94,7 @@ def _parts(service: Service) -> dict[str, Any]:
                 "hostname": predictor.projects.hostname_of(project) or "",
                 "failures": len(failures.of(project)),
             }
-            for project in predictor.projects.numbers()[:_SHOWN]
+            for project in projects[:_SHOWN]
         ],
         "versions": [
             {
@@ -100,7 +104,7 @@ def _parts(service: Service) -> dict[str, Any]:
                 "time": _time(version.file.stat().st_mtime) if version.file.exists() else "",
                 "used": version.name in used,
             }
-            for version in registry.trained()[:_SHOWN]
+            for version in versions[:_SHOWN]
         ],
         "failures": [
             {
@@ -109,7 +113,7 @@ def _parts(service: Service) -> dict[str, Any]:
                 "time": _time(failure.time),
                 "reason": failure.reason,
             }
-            for failure in failures.all()[:_SHOWN]
+            for failure in last[:_SHOWN]
         ],
     }
 

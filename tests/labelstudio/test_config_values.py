@@ -61,13 +61,13 @@ def test_lists_of_images() -> None:
 
 
 def test_values_that_are_not_understood_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    config = f'<View><Image name="image" value="photo"/><Image name="other"/>{POLYGON}</View>'
+    config = f'<View><Image name="image" value="picture"/><Image name="other"/>{POLYGON}</View>'
     for _ in range(2):
         make_plan(config, NAMES, 0.5)
-        plan_for_task(config, NAMES, 0.5, {"photo": "a.jpg"})
+        plan_for_task(config, NAMES, 0.5, {"picture": "a.jpg"})
     messages = [record.getMessage() for record in caplog.records if "not understood" in record.getMessage()]
     assert len(messages) == 2
-    assert "Image 'image': its value 'photo' is neither a variable nor an address" in messages[0]
+    assert "Image 'image': its value 'picture' is neither a variable nor an address" in messages[0]
 
 
 def test_a_repeater_has_the_tags_of_each_item() -> None:

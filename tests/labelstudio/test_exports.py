@@ -48,7 +48,7 @@ def test_images_in_lists_and_in_nested_fields(name: str, labels: int, tmp_path: 
 @pytest.mark.parametrize(
     "data",
     [
-        {"text": "cat/dog", "photo": "/data/upload/1/abcdefgh-a.png"},
+        {"text": "cat/dog", "picture": "/data/upload/1/abcdefgh-a.png"},
         {"note": "see b", "deep": {"er": [{"url": "s3://bucket/a.png"}]}},
         {"image": '["/data/upload/1/abcdefgh-a.png"]'},
         {"image": "/data/local-files/?d=folder%5Ca.png"},
