@@ -33,7 +33,7 @@ class Service:
 
 
 def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
-    """Loads the model and starts the predictor's threads; if the process forks, call it after the fork.
+    """Loads the model and starts the predictor's threads.
 
     Raises:
         WeightsError: the weights cannot be loaded.

@@ -65,8 +65,8 @@ def predict(
     if categories is None:
         categories = {name: model.class_names.index(name) for name in class_choices(model.class_names)}
     run = PredictionRun(model, settings, out, categories=categories, pictures=pictures, form=form)
-    with resumable():
-        tally = run.predict(files, batch_size=batch_size or default_batch_size(model.device))
+    with resumable() as check:
+        tally = run.predict(files, batch_size=batch_size or default_batch_size(model.device), on_image=check)
     failures = skipped | tally.failures
     print_report(tally, failures, out, pictures=pictures)
     if failures or tally.dropped:

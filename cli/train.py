@@ -110,8 +110,17 @@ def train(
         validated = with_bar(with_masks(validated, model), len(validated), "masks for boxes")
     if not is_child_rank():
         print_data(labeled, validated)
-    with resumable():
-        report = run(model, labeled, out, settings, class_names=new_names, validation=validated or None, strict=strict)
+    with resumable() as check:
+        report = run(
+            model,
+            labeled,
+            out,
+            settings,
+            class_names=new_names,
+            validation=validated or None,
+            strict=strict,
+            on_step=lambda step: check(),
+        )
     if not is_child_rank():
         print_report(report)
     if report.skipped_labels or report.skipped_images:

@@ -121,7 +121,8 @@ class LabelStudio:
 
 
 def _without_doubled_slashes(request: httpx.Request) -> None:
-    request.url = request.url.copy_with(raw_path=re.sub(rb"/{2,}", b"/", request.url.raw_path))
+    path, mark, query = request.url.raw_path.partition(b"?")
+    request.url = request.url.copy_with(raw_path=re.sub(rb"/{2,}", b"/", path) + mark + query)
 
 
 def _refuse_redirect(response: httpx.Response) -> None:

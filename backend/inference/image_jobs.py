@@ -75,7 +75,7 @@ class ImageJobs:
         return len(self._pending)
 
     def start(self) -> None:
-        """Starts the threads; if the process forks, call it after the fork."""
+        """Starts the threads."""
         for index in range(self.settings.fetch_threads):
             threading.Thread(target=self._fetch_all, name=f"fetch-{index}", daemon=True).start()
         self.model_thread.start()

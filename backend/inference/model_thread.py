@@ -44,7 +44,7 @@ class ModelThread(Generic[T]):
         self._order = itertools.count()
 
     def start(self) -> None:
-        """Starts the thread; if the process forks, call it after the fork."""
+        """Starts the thread."""
         threading.Thread(target=self._run_all, name="model", daemon=True).start()
 
     def put(self, item: T) -> None:

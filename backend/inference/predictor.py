@@ -60,7 +60,7 @@ class Predictor:
         return len(self.jobs)
 
     def start(self) -> None:
-        """Starts the threads; if the process forks, call it after the fork."""
+        """Starts the threads."""
         self.jobs.start()
 
     def predict(

@@ -9,7 +9,17 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 
-_VERBOSE_LOGGERS = ("httpx", "httpcore", "urllib3", "PIL", "label_studio_sdk", "label_studio_ml", "werkzeug", "waitress")
+_VERBOSE_LOGGERS = (
+    "httpx",
+    "httpcore",
+    "urllib3",
+    "PIL",
+    "label_studio_sdk",
+    "label_studio_ml",
+    "werkzeug",
+    "waitress",
+    "faker",
+)
 """Loggers that would log addresses with signatures, headers or bodies: only their warnings are logged."""
 _SECRETS = re.compile(r"(?i)\b(bearer|token|basic|authorization:?)\s+[\w.~+/=-]{8,}|eyJ[\w-]+\.[\w-]+\.[\w-]*")
 

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count, islice
@@ -93,8 +93,18 @@ class PredictionRun:
         identity = [self.model.fingerprint, self.settings.model_dump(), dict(self.categories), self.form]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
-    def predict(self, images: Sequence[ImageFile], *, batch_size: int = 1, progress: bool = True) -> Tally:
-        """Predicts the images that are not finished, then writes the result files; returns the counts of all images."""
+    def predict(
+        self,
+        images: Sequence[ImageFile],
+        *,
+        batch_size: int = 1,
+        progress: bool = True,
+        on_image: Callable[[], None] = lambda: None,
+    ) -> Tally:
+        """Predicts the images that are not finished, then writes the result files; returns the counts of all images.
+
+        ``on_image`` is called after each image; what it raises ends the run, which can be resumed.
+        """
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         bar = Progress(*columns, console=Console(stderr=True), disable=not progress)
         with Journal(self.out / JOURNAL, self.key) as journal, bar:
@@ -104,6 +114,7 @@ class PredictionRun:
             for image, entry in self._entries(remaining, batch_size):
                 journal.append(image.name, {**entry, "image_id": numbers[image.name]})
                 bar.advance(task)
+                on_image()
             return self._write(images, journal)
 
     def _entries(self, images: Sequence[ImageFile], batch_size: int) -> Iterator[tuple[ImageFile, dict[str, Any]]]:

@@ -125,7 +125,7 @@ def test_interrupted_it_names_the_way_to_resume(images: list[Path], tmp_path: Pa
     wait_for(lambda: len(list(out.glob("0*.png"))) >= 3, process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert errors.strip().endswith("maskbridge: interrupted; run the same command again to resume")
     assert "Traceback" not in errors
 
