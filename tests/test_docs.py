@@ -14,7 +14,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 STAND_INS = {'"DEFAULT"': '"bundled"', '["person", "dog"]': '["person"]'}
 """COCO's weights are a download, which tests must not need."""
-SITES = {"github.com", "keepachangelog.com", "localhost", "semver.org", "…"}
+SITES = {"example.org", "github.com", "keepachangelog.com", "localhost", "semver.org", "…"}
 """The hosts that documents may name."""
 
 

@@ -27,7 +27,8 @@ h1 span { color: #fff; background: #777; }
 h1 span.ready { background: #2a7d3a; } h1 span.failed { background: #b3261e; }
 p.failed { color: #b3261e; } p.time, p code { color: #666; font-size: 0.9rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.2rem; } dt { color: #666; } dd { margin: 0; }
-table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; color: #666; white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; }
+th { text-align: left; font-weight: 600; color: #666; white-space: nowrap; }
 th, td { padding: 0.25rem 0.8rem 0.25rem 0; border-bottom: 1px solid #ddd; vertical-align: top; overflow-wrap: anywhere; }
 progress { width: 100%; }
 svg { width: 100%; max-width: 40rem; border: 1px solid #ddd; font: 11px system-ui, sans-serif; }

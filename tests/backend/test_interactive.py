@@ -94,6 +94,36 @@ def test_a_rectangle_becomes_a_mask(
     np.testing.assert_array_equal(mask_of(region), expected.frame(0))
 
 
+def test_shapes_are_answered_as_the_box_around_them(
+    service: Service, image_server: ImageServer, person: tuple[int, Instances], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With generic tags, which send and get two results for a region; the reason of no answer is in the log."""
+    number, instances = person
+    url = f"{image_server.url}/image/{number}?shapes"
+    config = (
+        f'<View>{IMAGE}<Labels name="label" toName="image"><Label value="Person"/></Labels>'
+        '<Brush name="brush" toName="image"/><Rectangle name="plain" toName="image" smart="true" smartOnly="true"/>'
+        '<EllipseLabels name="round" toName="image" smart="true" smartOnly="true"><Label value="Person"/></EllipseLabels>'
+        "</View>"
+    )
+    box = rectangle(instances, None)
+    label = {**box, "type": "labels", "from_name": "label", "value": {**box["value"], "labels": ["Person"]}}
+    shape, labeled = click(service, url, [box, label], config)
+    assert (shape["type"], shape["from_name"], labeled["value"]["labels"]) == ("brush", "brush", ["Person"])
+    x, y, width, height = (box["value"][side] for side in ("x", "y", "width", "height"))
+    around = {"x": x + width / 2, "y": y + height / 2, "radiusX": width / 2, "radiusY": height / 2, "rotation": 0}
+    ellipse = click(service, url, [drawn("ellipselabels", "round", around, instances.size, "Person")], config)
+    assert ellipse[0]["value"]["rle"] == shape["value"]["rle"]
+    for regions, reason in (
+        ([drawn("brushlabels", "mask", {}, instances.size, "Person")], "nothing was drawn with a smart tool"),
+        ([], "nothing was drawn with a smart tool"),
+        ([point(instances, inside=False)], "no object is under the point"),
+    ):
+        caplog.clear()
+        assert click(service, url, regions) == []
+        assert f"click in task 1: no answer: {reason}" in caplog.text
+
+
 def test_labels_of_the_answer(service: Service, image_server: ImageServer, person: tuple[int, Instances]) -> None:
     number, instances = person
     url = f"{image_server.url}/image/{number}?labels"
