@@ -188,6 +188,8 @@ def _instances(
             generic = any(tag.labels_name is not None and kind == tag.generic_type() for tag in tags.values())
             reason = "it has no label" if generic else f"regions of the type {kind!r} are not read"
             unreadable.append((str(region.get("id", "?")), reason))
+            if "id" in region:  # a region of generic tags is two results
+                handled.add(str(region["id"]))
     instances = Instances(
         size=size,
         boxes=np.array(boxes, dtype=np.float32).reshape(-1, 4),

@@ -68,12 +68,15 @@ def _image_file(folder: Path, value: object) -> Path:
 
 def _file_of(folder: Path, value: object) -> tuple[Path | None, str]:
     """The file in the folder that an address names, or None; and the file's name in the address."""
-    name = unquote(urlsplit(str(value)).path).replace("\\", "/").rpartition("/")[2]
-    query = urlsplit(str(value)).query
-    if query.startswith("d="):  # Label Studio's local files
-        name = unquote(query[2:]).replace("\\", "/").rpartition("/")[2]
+    try:
+        address = urlsplit(str(value))
+    except ValueError:  # another text of the task
+        return None, ""
+    local_file = address.query.removeprefix("d=") if address.query.startswith("d=") else ""
+    name = unquote(local_file or address.path).replace("\\", "/").rpartition("/")[2]
     for candidate in (name, name.partition("-")[2] if name[8:9] == "-" else ""):
-        if candidate and candidate not in (".", "..") and (folder / candidate).is_file():
+        is_name = 0 < len(candidate.encode(errors="replace")) < 256 and candidate not in (".", "..")
+        if is_name and (folder / candidate).is_file():
             return folder / candidate, name
     return None, name
 

@@ -52,7 +52,7 @@ def test_it_is_up_at_once_and_ready_later(guarded: Any) -> None:
 
 def test_basic_auth_guards_all_but_health(guarded: Any) -> None:
     guarded.wait_until_ready(auth=("me", SECRETS[1]))
-    for path in ("/ready", "/setup", "/predict", "/webhook", "/versions", "/metrics"):
+    for path in ("/", "/failures", "/ready", "/setup", "/predict", "/webhook", "/versions", "/metrics"):
         method = "POST" if path in ("/setup", "/predict", "/webhook") else "GET"
         for headers in (
             {},

@@ -133,6 +133,21 @@ def test_generic_tags_come_back_as_the_same_object(kind: type[LabelTag], tmp_pat
     assert [(skipped.label, skipped.reason) for skipped in dataset.skipped] == [("r1", "it has no label")]
 
 
+def test_a_generic_region_that_is_not_read_is_named_once() -> None:
+    value = {"x": 10, "y": 10, "radiusX": 5, "radiusY": 5}
+    sizes = {"id": "e1", "to_name": "image", "original_width": 20, "original_height": 10}
+    shape = {**sizes, "type": "ellipse", "from_name": "tool", "value": value}
+    label = {**sizes, "type": "labels", "from_name": "label", "value": {**value, "labels": ["person"]}}
+    config = parse(
+        '<View><Image name="image" value="$image"/><Labels name="label" toName="image"><Label value="person"/></Labels>'
+        '<Ellipse name="tool" toName="image"/><Brush name="brush" toName="image"/></View>'
+    )
+    task = {"id": 1, "data": {"image": "a.jpg"}, "annotations": [{"id": 1, "result": [shape, label]}]}
+    assert [skipped.reason for skipped in labeled_dataset([task], config, None).skipped] == [
+        "regions of the type 'ellipse' are not read"
+    ]
+
+
 def test_choices_are_the_classes_that_are_present() -> None:
     choices = '<Choices name="has" toName="image" {}><Choice value="Person"/><Choice value="cat" alias="c"/></Choices>'
     pair = Instances((10, 20), [[0, 0, 5, 5]] * 3, [1, 2, 1], NAMES, [None] * 3, scores=[0.6, 0.9, 0.4])

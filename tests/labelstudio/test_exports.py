@@ -52,6 +52,13 @@ def test_images_in_lists_and_in_nested_fields(name: str, labels: int, tmp_path: 
         {"note": "see b", "deep": {"er": [{"url": "s3://bucket/a.png"}]}},
         {"image": '["/data/upload/1/abcdefgh-a.png"]'},
         {"image": "/data/local-files/?d=folder%5Ca.png"},
+        {
+            "text": "x" * 5000,
+            "url": "http://[bad",
+            "null": "\0",
+            "half": "\ud800",
+            "image": "/data/upload/1/abcdefgh-a.png",
+        },
     ],
 )
 def test_the_field_whose_texts_name_files(data: dict[str, Any], tmp_path: Path) -> None:
