@@ -17,7 +17,7 @@ from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import read_size
 from maskbridge.adapter.instances import BACKGROUND, Instances
 from maskbridge.labelstudio.errors import TaskImageError
-from maskbridge.labelstudio.label_config import LabelConfig
+from maskbridge.labelstudio.label_config import LabelConfig, LabelConfigError
 from maskbridge.labelstudio.plan import kind_of, tag_of
 from maskbridge.labelstudio.tags import LabelTag
 from maskbridge.labelstudio.tags.label_tag import size_of
@@ -40,13 +40,16 @@ def labeled_dataset(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, loc
         locate: returns the file of an image; a `TaskImageError` or `ImageError` that it raises is the reason. None if
             images are not read: their sizes are those that regions state, and 0 x 0 where there is none.
     """
-    configs = [config.for_task(_data(task)) for task in tasks] if config.xml else [config]
+    configs = [_config_for(task, config) for task in tasks] if config.xml else [config]
     names = tuple(dict.fromkeys(name for one in configs for name in class_names(one)))
-    images, skipped, skipped_images = [], [], []
+    images: list[LabeledImage] = []
+    skipped: list[SkippedLabel] = []
+    skipped_images: list[SkippedImage] = []
     for task in tasks:
         annotation = chosen_annotation(task)
         if annotation is None:
             continue
+        skipped += _on_other_tags(task, annotation, config)
         for image in images_in(task, config):
             regions = _regions_on(annotation, image)
             try:
@@ -115,7 +118,9 @@ def images_in(task: Mapping[str, Any], config: LabelConfig) -> Iterator[TaskImag
         >>> [(image.name, image.value) for image in images_in({"id": 7, "data": {"image": "a.jpg"}}, config)]
         [('task 7', 'a.jpg')]
     """
-    config = config.for_task(_data(task))
+    config = _config_for(task, config)
+    if config.missing:
+        yield TaskImage(f"task {task.get('id')}", "", None, None, {})
     for image in config.images:
         controls = [control for control in config.controls if image.name in control.to_names]
         tags = {
@@ -132,9 +137,23 @@ def images_in(task: Mapping[str, Any], config: LabelConfig) -> Iterator[TaskImag
             yield TaskImage(name, image.name, shown.index, shown.value, tags)
 
 
-def _data(task: Mapping[str, Any]) -> Mapping[str, Any]:
+def _config_for(task: Mapping[str, Any], config: LabelConfig) -> LabelConfig:
+    """The config for a task; where it has too many tags, one that misses its images."""
     data = task.get("data")
-    return data if isinstance(data, Mapping) else {}
+    try:
+        return config.for_task(data if isinstance(data, Mapping) else {})
+    except LabelConfigError as error:
+        return LabelConfig((), (), missing=(str(error),))
+
+
+def _on_other_tags(task: Mapping[str, Any], annotation: Mapping[str, Any], config: LabelConfig) -> Iterator[SkippedLabel]:
+    """The regions on image tags that the label config has not, or not for this task, such as a page that was removed."""
+    names = {image.name for image in _config_for(task, config).images}
+    for region in regions_of(annotation):
+        value = region.get("value")
+        if isinstance(value, Mapping) and _POSITION_KEYS & value.keys() and region.get("to_name") not in names:
+            reason = f"its image tag {region.get('to_name')!r} is not in the label config for this task"
+            yield SkippedLabel(f"task {task.get('id')}", str(region.get("id", "?")), reason)
 
 
 def _regions_on(annotation: Mapping[str, Any], image: TaskImage) -> list[Mapping[str, Any]]:

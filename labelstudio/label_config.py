@@ -89,12 +89,14 @@ class LabelConfig:
         images: the image tags.
         controls: the control tags.
         problems: what is not understood, with the tag's name.
+        missing: lists for a ``<Repeater>`` that the task's data has not.
         xml: the text, if the tags depend on the task (see `for_task`); else empty.
     """
 
     images: tuple[ImageTag, ...]
     controls: tuple[ControlTag, ...]
     problems: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     xml: str = field(default="", compare=False, repr=False)
 
     def for_task(self, data: Mapping[str, Any]) -> LabelConfig:
@@ -138,13 +140,13 @@ def _root(xml: str) -> Element:
 def _config(root: Element, data: Mapping[str, Any] | None) -> LabelConfig:
     """The config of a parsed label config; with ``data`` for a task."""
     try:
-        root = root if data is None else repeat(root, data)
+        root, missing = (root, []) if data is None else repeat(root, data)
     except ValueError as error:
         raise LabelConfigError(str(error)) from None
     problems: list[str] = []
     images = tuple(_images(root, problems))
     controls = with_generic_labels(list(_controls(root, data or {})), problems)
-    return LabelConfig(images, controls, tuple(problems))
+    return LabelConfig(images, controls, tuple(problems), tuple(missing))
 
 
 GENERIC_TAGS = ("brush", "bitmask", "polygon", "vector", "rectangle")

@@ -73,11 +73,9 @@ def make_plan(label_config: str, class_names: tuple[str, ...], confidence: Confi
         ['PolygonLabels']
     """
     config = parse(label_config)
-    plan = _plan_of(config, class_names, confidence_of(confidence))
     for problem in config.problems:
         log.warning("the label config is not understood: %s", problem)
-    _log_unmapped(config, plan.images, class_choices(class_names))
-    return plan
+    return _plan_of(config, class_names, confidence_of(confidence))
 
 
 def plan_for_task(
@@ -95,6 +93,7 @@ def plan_for_task(
 
 @lru_cache(maxsize=256)
 def _plan_of(config: LabelConfig, class_names: tuple[str, ...], confidence: Confidence) -> Plan:
+    """The plan of a parsed label config; unmapped labels are logged, once for each config."""
     names = class_choices(class_names)
     images = []
     for image in config.images:
@@ -106,6 +105,7 @@ def _plan_of(config: LabelConfig, class_names: tuple[str, ...], confidence: Conf
             threshold = min(tag.threshold_of(name) for tag in filled for name in tag.labels)
             masks = any(tag.needs_masks for tag in filled)
             images.append(ImagePlan(image, filled, tuple(classes), threshold, masks))
+    _log_unmapped(config, images, names)
     key = hashlib.sha256(f"{confidence}\n{config.images}\n{config.controls}".encode()).hexdigest()[:16]
     return Plan(tuple(images), key, config)
 

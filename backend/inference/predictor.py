@@ -156,6 +156,8 @@ class Predictor:
         task_id = task_id if isinstance(task_id, int) else None
         try:
             plan = self.task_plan(request.label_config, request.serving, task)
+            if plan.config.missing:
+                raise TaskImageError("task", f"the task's data has no list {', '.join(plan.config.missing)}")
             for image in plan.images:
                 for job in self._jobs_of(task, task_id, image, plan.key, request):
                     known: Known | ImageJob = self.jobs.find(job.key) or job
@@ -167,7 +169,8 @@ class Predictor:
             failure = error if isinstance(error, TaskImageError) else TaskImageError("task", str(error))
             self.jobs.log_failure(request.project, task_id, failure)
             return [*images, failure]
-        return images if plan.images else None
+        # A config that fills no tag in any task gets no predictions; one that fills none in this task an empty one.
+        return images if plan.images or self.plan(request.label_config, request.serving).config.xml else None
 
     def _jobs_of(
         self, task: Mapping[str, object], task_id: int | None, image: ImagePlan, plan_key: str, request: _Request

@@ -120,3 +120,27 @@ def test_two_projects_at_once_share_the_queue(backend: Any, image_server: ImageS
             check_result(result["result"], {"box"})
         for result in working.result():
             check_result(result["result"], {"Person"})
+
+
+def test_a_task_that_has_nothing_to_fill_is_answered_empty(backend: Any, image_server: ImageServer) -> None:
+    """Where the task decides it, it is not asked again; a config without a tag to fill gets no predictions."""
+    image = f"{image_server.url}/image/1?empty"
+    labels = '<View><Image name="image" value="$image"/><BrushLabels name="b" toName="image" value="$labels"/></View>'
+    repeater = (
+        '<View><Repeater on="$pages"><Image name="i{{idx}}" value="$pages[{{idx}}]"/><BrushLabels name="b{{idx}}" '
+        'toName="i{{idx}}"><Label value="person"/></BrushLabels></Repeater></View>'
+    )
+    for config, data in (
+        (labels, {"image": image, "labels": ["yeti"]}),
+        (labels, {"image": image}),
+        (repeater, {"pages": []}),
+    ):
+        (result,) = predict(backend.url, [{"id": 1, "data": data}], config)
+        assert result["result"] == []
+        assert result["model_version"]
+    (result,) = predict(backend.url, [{"id": 1, "data": {"pages": [image, image]}}], repeater)
+    assert {region["from_name"] for region in result["result"]} <= {"b0", "b1"}
+    assert predict(backend.url, [{"id": 1, "data": {"image": image}}, {"id": 2}], repeater) == [[], []]
+    assert "task 1: the task's data has no list $pages" in backend.log.read_text()
+    unknown = labels.replace(' value="$labels"/>', '><Label value="yeti"/></BrushLabels>')
+    assert predict(backend.url, [{"id": 1, "data": {"image": image}}], unknown) == [[]]

@@ -76,7 +76,8 @@ def test_a_repeater_has_the_tags_of_each_item() -> None:
     plan = plan_for_task(xml, NAMES, 0.5, data)
     shown = [(image.image.name, image.tags[0].from_name, image_values(image.image, data)[0].value) for image in plan.images]
     assert shown == [("page_0", "label_0", "a.jpg"), ("page_1", "label_1", "b.jpg")]
-    assert plan_for_task(xml, NAMES, 0.5, {}).images == ()
+    assert plan_for_task(xml, NAMES, 0.5, {"document": []}).config.missing == ()
+    assert plan_for_task(xml, NAMES, 0.5, {}).config.missing == ("$document",)
     assert plan_for_task(xml, NAMES, 0.5, data) is plan, "equal tasks share a plan"
     nested = (
         '<View><Repeater on="$a" indexFlag="{{i}}"><Repeater on="$a[{{i}}].b" indexFlag="{{j}}">'
@@ -84,6 +85,24 @@ def test_a_repeater_has_the_tags_of_each_item() -> None:
     )
     config = parse(nested).for_task({"a": [{"b": ["x/1", "x/2"]}, {"b": ["x/3"]}]})
     assert [image.name for image in config.images] == ["image0-0", "image0-1", "image1-0"]
+
+
+def test_regions_of_a_repeater() -> None:
+    """Of a page that the task no longer has, and of a task without the list, they are named."""
+    xml = (CASES / "repeater.xml").read_text()
+    polygon = {"points": [[10, 10], [50, 10], [50, 60]], "polygonlabels": ["person"]}
+    common = {"type": "polygonlabels", "value": polygon, "original_width": 80, "original_height": 60}
+    regions = [{"id": f"r{n}", "from_name": f"label_{n}", "to_name": f"page_{n}", **common} for n in range(3)]
+    tasks = [
+        {"id": number, "data": data, "annotations": [{"result": regions}]}
+        for number, data in enumerate(({"document": [{"page": "a.jpg"}, {"page": "b.jpg"}]}, {"document": "none"}))
+    ]
+    dataset = labeled_dataset(tasks, parse(xml), None)
+    assert [image.instances.ids for image in dataset if image.instances.ids] == [("r0",), ("r1",)]
+    assert [(skipped.image, skipped.label) for skipped in dataset.skipped] == [
+        ("task 0", "r2"), ("task 1", "r0"), ("task 1", "r1"), ("task 1", "r2"),
+    ]  # fmt: skip
+    assert "its image tag 'page_2' is not in the label config for this task" in dataset.skipped[0].reason
 
 
 def test_a_repeater_cannot_take_the_memory() -> None:
@@ -100,6 +119,14 @@ def test_labels_that_the_task_lists() -> None:
     (image,) = plan_for_task(xml, NAMES, 0.5, {"labels": labels}).images
     assert dict(image.tags[0].labels) == {"person": "p", "cat": "cat"}
     assert plan_for_task(xml, NAMES, 0.5, {"labels": "none"}).images == ()
+
+
+def test_labels_of_a_task_that_map_to_no_class_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    xml = '<View><Image name="image" value="$image"/><BrushLabels name="mask" toName="image" value="$labels"/></View>'
+    for _ in range(2):
+        assert plan_for_task(xml, NAMES, 0.5, {"labels": ["yeti", "troll"]}).images == ()
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("unmapped labels (no class of the model): 'yeti', 'troll'" in message for message in messages) == 1
 
 
 def test_labels_that_cannot_map_are_named(caplog: pytest.LogCaptureFixture) -> None:
