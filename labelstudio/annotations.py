@@ -40,17 +40,18 @@ def labeled_dataset(tasks: Sequence[Mapping[str, Any]], config: LabelConfig, loc
         locate: returns the file of an image; a `TaskImageError` or `ImageError` that it raises is the reason. None if
             images are not read: their sizes are those that regions state, and 0 x 0 where there is none.
     """
-    configs = [_config_for(task, config) for task in tasks] if config.xml else [config]
-    names = tuple(dict.fromkeys(name for one in configs for name in class_names(one)))
+    configs = [_config_for(task, config) for task in tasks]
+    different = {id(one): one for one in (config, *configs)}.values()  # most often one for all tasks
+    names = tuple(dict.fromkeys(name for one in different for name in class_names(one)))
     images: list[LabeledImage] = []
     skipped: list[SkippedLabel] = []
     skipped_images: list[SkippedImage] = []
-    for task in tasks:
+    for task, config_of_task in zip(tasks, configs):
         annotation = chosen_annotation(task)
         if annotation is None:
             continue
-        skipped += _on_other_tags(task, annotation, config)
-        for image in images_in(task, config):
+        skipped += _on_other_tags(task, annotation, config_of_task)
+        for image in images_in(task, config_of_task):
             regions = _regions_on(annotation, image)
             try:
                 path = Path(image.name) if locate is None else locate(image.value, task)
@@ -147,8 +148,8 @@ def _config_for(task: Mapping[str, Any], config: LabelConfig) -> LabelConfig:
 
 
 def _on_other_tags(task: Mapping[str, Any], annotation: Mapping[str, Any], config: LabelConfig) -> Iterator[SkippedLabel]:
-    """The regions on image tags that the label config has not, or not for this task, such as a page that was removed."""
-    names = {image.name for image in _config_for(task, config).images}
+    """The regions on image tags that the task's label config has not, such as those of a page that was removed."""
+    names = [image.name for image in config.images]
     for region in regions_of(annotation):
         value = region.get("value")
         if isinstance(value, Mapping) and _POSITION_KEYS & value.keys() and region.get("to_name") not in names:

@@ -26,7 +26,7 @@ def tls_context() -> ssl.SSLContext:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
         if (value := os.environ.get(name)) and not Path(value).exists():
             raise SettingsError(f"{name} is {value}, which does not exist")
-    context = ssl.create_default_context()  # OpenSSL reads the two variables
+    context = ssl.create_default_context()  # OpenSSL reads the two variables, and ignores what is wrong with them
     context.load_verify_locations(certifi.where())
     if file := os.environ.get("SSL_CERT_FILE"):
         try:

@@ -49,7 +49,9 @@ class LabelStudio:
     @cached_property
     def base(self) -> httpx.URL:
         """Its address, parsed."""
-        return httpx.URL(self.url.rstrip("/"))
+        url = base_url(self.url)
+        assert url is not None  # noqa: S101 (checked when it was made)
+        return url
 
     def owns(self, url: httpx.URL) -> bool:
         """Whether an absolute address has Label Studio's own scheme, host and port."""
@@ -66,9 +68,9 @@ class LabelStudio:
             TaskImageError: it is a path, or on its host, but not where Label Studio keeps images.
         """
         public = [base for text in (*self.public_urls, public_url or "") if (base := base_url(text)) is not None]
-        origin = _ORIGIN.match(value)
-        is_own = origin is None or self.owns(parse_url(value))
-        if not is_own and not any(_same_host(parse_url(value), base) for base in public):
+        absolute = parse_url(value) if _ORIGIN.match(value) else None
+        is_own = absolute is None or self.owns(absolute)
+        if absolute is not None and not is_own and not any(_same_host(absolute, base) for base in public):
             return None
         path, _, query = _ORIGIN.sub("", value).partition("#")[0].partition("?")
         path = re.sub(r"/{2,}", "/", path)

@@ -48,7 +48,10 @@ def parse_export(tasks: Any, path: Path, images: Path | None) -> LabeledDataset:
     controls = _controls_of(tasks)
     field = _image_field([task["data"] for task in tasks], folder)
     is_list = "[]" in field
-    if not is_list and len({region.get("to_name") for task in tasks for region in regions_of(chosen_annotation(task))}) > 1:
+    if (
+        not is_list
+        and len({str(region.get("to_name")) for task in tasks for region in regions_of(chosen_annotation(task))}) > 1
+    ):
         raise MaskbridgeError("the export labels several images of a task: name the project itself, as in label-studio:12")
     config = LabelConfig((ImageTag(_IMAGE, "$images" if is_list else "$image", is_list),), controls)
     rewritten = [_rewritten(task, field, is_list=is_list) for task in tasks]
@@ -94,9 +97,9 @@ def _controls_of(tasks: Sequence[Mapping[str, Any]]) -> tuple[ControlTag, ...]:
     for task in tasks:
         for region in regions_of(chosen_annotation(task)):
             value, kind = region.get("value"), str(region.get("type"))
-            generic = kind == "labels"
-            shape = next((t for t in TAGS if (t.shape_key in (value or {}) if generic else t.kind.lower() == kind)), None)
-            if shape is None or not isinstance(value, dict):
+            value, generic = value if isinstance(value, dict) else {}, kind == "labels"
+            shape = next((t for t in TAGS if (t.shape_key in value if generic else t.kind.lower() == kind)), None)
+            if shape is None or not value:
                 unsupported[kind] += 1
                 continue
             given = value.get(kind)

@@ -90,7 +90,7 @@ class LabelConfig:
         controls: the control tags.
         problems: what is not understood, with the tag's name.
         missing: lists for a ``<Repeater>`` that the task's data has not.
-        xml: the text, if the tags depend on the task (see `for_task`); else empty.
+        xml: the text, if the tags depend on the task; else empty.
     """
 
     images: tuple[ImageTag, ...]
@@ -99,13 +99,18 @@ class LabelConfig:
     missing: tuple[str, ...] = ()
     xml: str = field(default="", compare=False, repr=False)
 
+    @property
+    def depends_on_task(self) -> bool:
+        """Whether `for_task` returns another config for each task."""
+        return bool(self.xml)
+
     def for_task(self, data: Mapping[str, Any]) -> LabelConfig:
         """The config for one task: ``<Repeater>`` repeated and dynamic labels read, both from the task's data.
 
         Raises:
             LabelConfigError: it has too many tags for this task.
         """
-        return _config(_root(self.xml), data) if self.xml else self
+        return _config(_root(self.xml), data) if self.depends_on_task else self
 
 
 def parse(xml: str) -> LabelConfig:
@@ -219,13 +224,11 @@ def _labels(control: Element, data: Mapping[str, Any]) -> Iterator[Label]:
 def _listed_labels(listed: Sequence[Any], depth: int = 20) -> Iterator[Label]:
     """The labels in a task's data: texts, or objects with ``value``, perhaps ``alias``, and ``children``."""
     for entry in listed:
-        texts = entry if isinstance(entry, Mapping) else {"value": entry}
-        value, alias, predicted = (texts.get(key) for key in ("value", "alias", "predicted_values"))
-        if isinstance(value, str) and value:
-            yield _label(
-                value, alias if isinstance(alias, str) else None, predicted if isinstance(predicted, str) else None
-            )
-        children = texts.get("children")
+        given = entry if isinstance(entry, Mapping) else {"value": entry}
+        texts = {name: text for name, text in given.items() if isinstance(text, str) and text}
+        if "value" in texts:
+            yield _label(texts["value"], texts.get("alias"), texts.get("predicted_values"))
+        children = given.get("children")
         if isinstance(children, list) and depth:
             yield from _listed_labels(children, depth - 1)
 

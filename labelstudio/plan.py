@@ -13,7 +13,7 @@ from maskbridge.adapter.confidence import Confidence, confidence_of
 from maskbridge.adapter.settings import class_choices
 from maskbridge.labelstudio.label_config import ControlTag, ImageTag, LabelConfig, parse
 from maskbridge.labelstudio.label_map import label_map, unmapped_labels
-from maskbridge.labelstudio.tags import TAGS, Choices, LabelTag
+from maskbridge.labelstudio.tags import TAGS, Choices, FilledTag, LabelTag
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class ImagePlan:
     """
 
     image: ImageTag
-    tags: tuple[LabelTag | Choices, ...]
+    tags: tuple[FilledTag, ...]
     classes: tuple[str, ...]
     threshold: float
     masks: bool
@@ -121,12 +121,8 @@ def tag_of(control: ControlTag, image: str, class_names: Sequence[str], confiden
     if kind is None:
         return None
     return kind(
-        from_name=control.name,
-        to_name=image,
-        labels=label_map(control.labels, class_names),
+        **_filling(control, image, class_names, confidence),
         label_names=tuple(dict.fromkeys(label.result_name for label in control.labels)),
-        threshold=confidence.default if control.threshold is None else control.threshold,
-        class_thresholds=confidence.by_class if control.threshold is None else (),
         labels_name=control.labels_name,
     )
 
@@ -135,14 +131,18 @@ def _choices_of(control: ControlTag, image: ImageTag, class_names: Sequence[str]
     """Choices for a whole image; None for another tag, and for choices of a region or of a whole list of images."""
     if control.tag.lower() != Choices.kind.lower() or control.per_region or (image.is_list and not control.per_item):
         return None
-    return Choices(
-        from_name=control.name,
-        to_name=image.name,
-        labels=label_map(control.labels, class_names),
-        threshold=confidence.default if control.threshold is None else control.threshold,
-        class_thresholds=confidence.by_class if control.threshold is None else (),
-        multiple=control.multiple,
-    )
+    return Choices(**_filling(control, image.name, class_names, confidence), multiple=control.multiple)
+
+
+def _filling(control: ControlTag, image: str, class_names: Sequence[str], confidence: Confidence) -> dict[str, Any]:
+    """The arguments that all filled tags have."""
+    return {
+        "from_name": control.name,
+        "to_name": image,
+        "labels": label_map(control.labels, class_names),
+        "threshold": confidence.default if control.threshold is None else control.threshold,
+        "class_thresholds": confidence.by_class if control.threshold is None else (),
+    }
 
 
 def _log_unmapped(config: LabelConfig, images: Sequence[ImagePlan], names: Sequence[str]) -> None:
@@ -153,7 +153,7 @@ def _log_unmapped(config: LabelConfig, images: Sequence[ImagePlan], names: Seque
                 log.warning("%s %r: unmapped labels (no class of the model): %s", control.tag, control.name, _few(unmapped))
     requested = {name for image in images for name in image.classes}
     unused = [name for name in names if name not in requested]
-    if not requested and not config.xml:  # else a task may have labels
+    if not requested and not config.depends_on_task:  # else a task may have labels
         log.warning("the label config has no label for a class of the model; the model's classes: %s", _few(names))
     elif requested and unused:
         log.info("classes without a label are not computed: %s", _few(unused))

@@ -45,8 +45,8 @@ def read_prompts(context: Mapping[str, Any] | None, config: LabelConfig) -> list
     """
     drawn = context.get("result") if isinstance(context, Mapping) else None
     regions = [region for region in drawn if isinstance(region, Mapping)] if isinstance(drawn, Sequence) else []
-    labels = {region.get("id"): _label(region) for region in regions if region.get("type") == "labels"}
-    prompts = [_read(region, config, labels.get(region.get("id"))) for region in regions]
+    labels = {str(region.get("id")): _label(region) for region in regions if region.get("type") == "labels"}
+    prompts = [_read(region, config, labels.get(str(region.get("id")))) for region in regions]
     return [prompt for prompt in prompts if prompt is not None]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from cachetools import LRUCache
 
@@ -69,8 +68,3 @@ class FailureLog:
         with self._lock:
             failures = [failure for of_project in self._failures.values() for failure in of_project]
         return sorted(failures, key=lambda failure: failure.time, reverse=True)
-
-
-def as_json(failures: list[Failure]) -> list[dict[str, Any]]:
-    """Failures as objects of JSON."""
-    return [asdict(failure) for failure in failures]

@@ -39,6 +39,7 @@ class _Request:
     """What the images of one request share."""
 
     label_config: str
+    plan: Plan
     serving: ServingModel
     project: int | None
     public_url: str | None
@@ -85,8 +86,8 @@ class Predictor:
         deadline = time.monotonic() + (self.settings.deadline if seconds is None else seconds)
         self.projects.called(project)
         serving = self.registry.get(project)
-        self.plan(label_config, serving)
-        request = _Request(label_config, serving, project, self.projects.hostname_of(project))
+        plan = self.plan(label_config, serving)
+        request = _Request(label_config, plan, serving, project, self.projects.hostname_of(project))
         submitted = self._submit(tasks, request, deadline)
         futures = [image for images in submitted for image in images or () if isinstance(image, Future)]
         wait(futures, timeout=max(deadline - time.monotonic(), 0))
@@ -155,22 +156,25 @@ class Predictor:
         task_id = task.get("id")
         task_id = task_id if isinstance(task_id, int) else None
         try:
-            plan = self.task_plan(request.label_config, request.serving, task)
+            plan = request.plan
+            if plan.config.depends_on_task:
+                plan = self.task_plan(request.label_config, request.serving, task)
             if plan.config.missing:
                 raise TaskImageError("task", f"the task's data has no list {', '.join(plan.config.missing)}")
             for image in plan.images:
                 for job in self._jobs_of(task, task_id, image, plan.key, request):
-                    known: Known | ImageJob = self.jobs.find(job.key) or job
-                    if known is job and len(new) >= self.settings.queue_size:
-                        raise TaskImageError("queue_full", "the queue is full: try again later")
-                    new.extend([job] if known is job else [])
-                    images.append(known)
+                    known = self.jobs.find(job.key)
+                    if known is None:
+                        if len(new) >= self.settings.queue_size:
+                            raise TaskImageError("queue_full", "the queue is full: try again later")
+                        new.append(job)
+                    images.append(known or job)
         except (LabelConfigError, TaskImageError) as error:
             failure = error if isinstance(error, TaskImageError) else TaskImageError("task", str(error))
             self.jobs.log_failure(request.project, task_id, failure)
             return [*images, failure]
         # A config that fills no tag in any task gets no predictions; one that fills none in this task an empty one.
-        return images if plan.images or self.plan(request.label_config, request.serving).config.xml else None
+        return images if plan.images or request.plan.config.depends_on_task else None
 
     def _jobs_of(
         self, task: Mapping[str, object], task_id: int | None, image: ImagePlan, plan_key: str, request: _Request

@@ -41,6 +41,7 @@ class TrainingRun:
 
     Attributes:
         project: the project's number.
+        process: its process.
         started: in seconds since 1970.
         message: what it does, or how it ended.
         progress: 0 to 1.
@@ -49,6 +50,7 @@ class TrainingRun:
     """
 
     project: int
+    process: subprocess.Popen[str]
     started: float = field(default_factory=time.time)
     message: str = "starting"
     progress: float = 0.0
@@ -70,7 +72,6 @@ class Trainer:
     def __init__(self, settings: ServerSettings, registry: ModelRegistry, metrics: Metrics) -> None:
         self.settings, self.registry, self.metrics = settings, registry, metrics
         self._lock = threading.Lock()
-        self._running: subprocess.Popen[str] | None = None
         self._new_annotations: LRUCache[int, int] = LRUCache(10_000)
         _remove_abandoned_runs()
         atexit.register(self.stop)
@@ -92,8 +93,8 @@ class Trainer:
         if missing := _missing_package():
             raise TrainingRefusedError(f"training needs the package {missing}: pip install 'maskbridge[train]'")
         with self._lock:
-            if self._running is not None:
-                progress = f"project {self.run.project}: {self.run.message}" if self.run else "starting"
+            if self.run is not None and self.run.in_progress:
+                progress = f"project {self.run.project}: {self.run.message}"
                 raise TrainingRefusedError(f"a training run is in progress ({progress}): try again when it has ended")
             target = versions.new_file(project)
             settings = self.settings.with_secrets()
@@ -106,18 +107,18 @@ class Trainer:
                 "target": str(target),
             }
             # Its standard input is open as long as this process lives: the worker ends when it is closed.
-            self._running = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "maskbridge.backend.training.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
             )
-            self.run = TrainingRun(project)
+            run = self.run = TrainingRun(project, process)
             self._new_annotations.pop(project, None)
         self.metrics.training_run.set(1)
         log.info("training on project %s started", project)
-        threading.Thread(target=self._follow, args=[self._running, self.run, task], name="training", daemon=True).start()
+        threading.Thread(target=self._follow, args=[run, task], name="training", daemon=True).start()
 
     def annotated(self, project: int, count: int = 1, public_url: str | None = None) -> None:
         """Counts new and changed annotations; ``train_every`` of them start a training run, unless one is in progress.
@@ -128,7 +129,8 @@ class Trainer:
             return
         with self._lock:
             total = self._new_annotations[project] = self._new_annotations.get(project, 0) + count
-        if total >= self.settings.train_every and self._running is None:
+            in_progress = self.run is not None and self.run.in_progress
+        if total >= self.settings.train_every and not in_progress:
             try:
                 self.start(project, public_url)
             except TrainingRefusedError as error:
@@ -136,15 +138,16 @@ class Trainer:
 
     def stop(self) -> None:
         """Ends the training run in progress, if there is one."""
-        if (process := self._running) is not None:
-            _kill(process)
+        if self.run is not None:
+            _kill(self.run.process)
 
     def _start_weights(self, project: int) -> str:
         name = self.registry.version_of(project)
         file = next((version.file for version in versions.trained() if version.name == name), None)
         return self.settings.weights if file is None else str(file)
 
-    def _follow(self, process: subprocess.Popen[str], run: TrainingRun, task: Mapping[str, Any]) -> None:
+    def _follow(self, run: TrainingRun, task: Mapping[str, Any]) -> None:
+        process = run.process
         done: Mapping[str, Any] = {}
         failure = ""
         try:
@@ -180,7 +183,6 @@ class Trainer:
                 shutil.rmtree(folder, ignore_errors=True)
             self.metrics.training_run.set(0)
             run.in_progress = False
-            self._running = None
 
     def _use_if_better(self, project: int, file: Path, done: Mapping[str, Any]) -> str:
         """Swaps the new model in if it is better, deletes old versions, and returns the outcome in words."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -136,9 +135,9 @@ def with_model_names(images: LabeledDataset, classes: list[str]) -> LabeledDatas
 
 @contextlib.contextmanager
 def images_folder(task: Mapping[str, Any]) -> Iterator[Path | None]:
-    """A folder for the images of one training run, which is deleted after it; None if images are kept.
+    """A folder for the images of one training run; None if images are kept.
 
-    It is locked, so that another server that starts does not take it for one that was left.
+    It is locked, so that another server that starts does not take it for one that was left. The server deletes it.
     """
     from filelock import FileLock
 
@@ -147,11 +146,8 @@ def images_folder(task: Mapping[str, Any]) -> Iterator[Path | None]:
         return
     folder = Path(task["out"] + IMAGES_SUFFIX)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        with FileLock(folder / ".lock"):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with FileLock(folder / ".lock"):
+        yield folder
 
 
 def end_with_server() -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, g, jsonify, request
@@ -15,7 +16,6 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.backend.errors import TrainingRefusedError
-from maskbridge.backend.inference.failures import as_json
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.web.connections import SPARE_THREADS, too_large_message
 from maskbridge.backend.web.loading import failure, loaded
@@ -87,7 +87,7 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
             return _not_ready(loading)
         failed, project = service.predictor.jobs.failures, request.args.get("project")
         chosen = failed.all() if project is None else failed.of(project_number(project))
-        return jsonify(failures=as_json(chosen)), 200
+        return jsonify(failures=[asdict(failure) for failure in chosen]), 200
 
     @app.get("/ready")
     def ready() -> tuple[Response, int]:

@@ -108,12 +108,13 @@ class Fetcher:
             if task_id is None:
                 raise TaskImageError("task", f"{loggable(value)} cannot be resolved without the task's id")
             return self._label_studio.cloud_url(value, task_id)
-        url = httpx.URL() if value.startswith("/") else parse_url(value)
-        if value.startswith("/") or (url.scheme in ("http", "https") and url.host):
+        if value.startswith("/"):
             return value
-        raise TaskImageError(
-            "address", f"{loggable(value)} is neither an http(s) or data URL nor an image that Label Studio keeps"
-        )
+        url = parse_url(value)
+        if url.scheme not in ("http", "https") or not url.host:
+            reason = f"{loggable(value)} is neither an http(s) or data URL nor an image that Label Studio keeps"
+            raise TaskImageError("address", reason)
+        return value
 
     def _decode_data_url(self, url: str) -> bytes:
         head, separator, body = url.partition(",")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from maskbridge.labelstudio.tags.bitmask_labels import BitmaskLabels
 from maskbridge.labelstudio.tags.brush_labels import BrushLabels
 from maskbridge.labelstudio.tags.choices import Choices
-from maskbridge.labelstudio.tags.label_tag import LabelTag, Region
+from maskbridge.labelstudio.tags.filled_tag import FilledTag, Region
+from maskbridge.labelstudio.tags.label_tag import LabelTag
 from maskbridge.labelstudio.tags.polygon_labels import PolygonLabels
 from maskbridge.labelstudio.tags.rectangle_labels import RectangleLabels
 from maskbridge.labelstudio.tags.vector_labels import VectorLabels
@@ -15,6 +16,7 @@ __all__ = [
     "BitmaskLabels",
     "BrushLabels",
     "Choices",
+    "FilledTag",
     "LabelTag",
     "PolygonLabels",
     "RectangleLabels",

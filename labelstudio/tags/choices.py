@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from maskbridge.adapter.instances import Instances
-from maskbridge.labelstudio.tags.label_tag import Region
+from maskbridge.labelstudio.tags.filled_tag import FilledTag, Region
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(FilledTag):
     """``<Choices>`` for a whole image, whose values are class names: those present above the threshold are chosen.
 
     Attributes:
-        from_name: the control tag's name.
-        to_name: the image tag's name.
-        labels: the choice for each class name of the model.
-        threshold: of scores, 0 to 1.
-        class_thresholds: pairs of class name and threshold, for classes that have another.
         multiple: whether several may be chosen; else the one with the highest score is.
 
     Example:
@@ -32,19 +26,10 @@ class Choices:
         {'choices': ['Dog']}
     """
 
-    from_name: str
-    to_name: str
-    labels: Mapping[str, str]
-    threshold: float = 0.0
-    class_thresholds: tuple[tuple[str, float], ...] = ()
     multiple: bool = False
 
     kind: ClassVar[str] = "Choices"
     needs_masks: ClassVar[bool] = False
-
-    def threshold_of(self, class_name: str) -> float:
-        """The threshold of a class of the model."""
-        return dict(self.class_thresholds).get(class_name, self.threshold)
 
     def encode(self, instances: Instances) -> list[Region]:
         """One result with the chosen values, and the highest score among them; none if nothing is present."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 
 from maskbridge.adapter.coco import AnnotationError
 from maskbridge.adapter.instances import BACKGROUND, Instances
 from maskbridge.adapter.masks import MaskCrop
-
-Region: TypeAlias = "dict[str, Any]"
-"""One entry of ``result`` in Label Studio's predictions and annotations, ready for JSON."""
+from maskbridge.labelstudio.tags.filled_tag import FilledTag, Region
 
 
 @dataclass(frozen=True)
@@ -34,30 +32,18 @@ class DecodedRegion:
 
 
 @dataclass(frozen=True)
-class LabelTag(ABC):
-    """A control tag of a label config, on one image tag.
+class LabelTag(FilledTag):
+    """A control tag that gets regions.
 
     Attributes:
-        from_name: the control tag's name.
-        to_name: the image tag's name.
-        labels: the label for each class name of the model; instances of other classes get no regions.
         label_names: all labels of the tag, as results carry them; by default the values of ``labels``.
-        threshold: instances get regions if their score is above it, 0 to 1.
-        class_thresholds: pairs of class name and threshold, for classes that have another.
         labels_name: the name of the ``<Labels>`` that the labels belong to, for the generic form of the tag, such as
             ``<Brush>``; None if they are the tag's own. A generic region is two results with the same id.
     """
 
-    from_name: str
-    to_name: str
-    labels: Mapping[str, str]
     label_names: tuple[str, ...] = ()
-    threshold: float = 0.0
-    class_thresholds: tuple[tuple[str, float], ...] = ()
     labels_name: str | None = None
 
-    kind: ClassVar[str]
-    """The tag's name in a label config."""
     needs_masks: ClassVar[bool] = True
     shape_key: ClassVar[str]
     """The key of a region's value that only regions of this kind have."""
@@ -74,10 +60,6 @@ class LabelTag(ABC):
     def generic_type(cls) -> str:
         """The type of regions of the generic form, such as ``brush``."""
         return cls.kind.lower().removesuffix("labels")
-
-    def threshold_of(self, class_name: str) -> float:
-        """The threshold of a class of the model."""
-        return dict(self.class_thresholds).get(class_name, self.threshold)
 
     def encode(self, instances: Instances) -> list[Region]:
         """The regions of an image's instances: sizes in pixels, positions in percent, scores if there are any."""

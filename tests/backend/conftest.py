@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from backend_process import Backend, free_port, start_backend
-from label_studio_process import LabelStudioProcess, start_label_studio
+from label_studio_process import LabelStudioProcess, find_uv, start_label_studio
 from maskbridge.adapter import MaskRCNN
 
 
@@ -53,9 +51,5 @@ def model(quick: Path) -> MaskRCNN:
 @pytest.fixture(scope="session")
 def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioProcess]:
     """A real Label Studio in an environment of its own, with a database of its own; stopped at the end."""
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv is None:
-        assert not os.environ.get("CI"), "CI has uv"
-        pytest.skip("no uv on this machine to install Label Studio with")
-    with start_label_studio(uv, tmp_path_factory.mktemp("label-studio"), free_port()) as process:
+    with start_label_studio(find_uv(), tmp_path_factory.mktemp("label-studio"), free_port()) as process:
         yield process

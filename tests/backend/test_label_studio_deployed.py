@@ -3,7 +3,6 @@ backend reaches it at another one. Its tasks come from a local storage, so they 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pytest
 from backend_process import Backend, free_port
 from backend_requests import predict
 from https_proxy import https_proxy, make_authority
-from label_studio_process import LabelStudioProcess, start_label_studio
+from label_studio_process import LabelStudioProcess, find_uv, start_label_studio
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.labelstudio.errors import TaskImageError
 from maskbridge.labelstudio.images.fetching import make_fetcher
@@ -58,8 +57,7 @@ class Deployed:
 def deployed(tmp_path_factory: pytest.TempPathFactory, images: list[Path]) -> Iterator[Deployed]:
     folder, certificates = tmp_path_factory.mktemp("label-studio"), tmp_path_factory.mktemp("certificates")
     authority, certificate = make_authority(certificates)
-    port, uv = free_port(), os.environ.get("UV") or shutil.which("uv")
-    assert uv is not None
+    port, uv = free_port(), find_uv()
     with (
         https_proxy(free_port(), f"http://127.0.0.1:{port}", certificate, "/ls") as public_url,
         start_label_studio(uv, folder, port, public_url) as process,

@@ -93,6 +93,8 @@ def test_nothing_is_lost_silently(tmp_path: Path) -> None:
     dataset = read_export(write(tmp_path, (data, [region(1, item_index=0), region(2, item_index=3)])))
     assert [image.instances.ids for image in dataset] == [("r1",)]
     assert [(image.name, image.labels) for image in dataset.skipped_images if image.labels] == [("task 1 image 3", 1)]
+    odd = write(tmp_path, (data, [region(1), region(2, to_name=["image"]), {"type": "labels", "value": 5}]))
+    assert [image.instances.ids for image in read_export(odd)] == [("r1", "r2")]
     two = {"left": "/data/upload/1/abcdefgh-a.png", "right": "/data/upload/1/abcdefgh-b.png"}
     with pytest.raises(MaskbridgeError, match="several images of a task"):
         read_export(write(tmp_path, (two, [region(1, to_name="image1"), region(2, to_name="image2")])))

@@ -66,3 +66,5 @@ def test_a_generic_rectangle_has_the_label_of_its_other_result() -> None:
         assert prompt.box == pytest.approx((0.1, 0.1, 0.3, 0.3))
     (prompt,) = read_prompts({"result": [shape]}, CONFIG)
     assert prompt.label is None
+    odd = [{**region, "id": [1]} for region in (shape, label)]
+    assert [prompt.label for prompt in read_prompts({"result": odd}, CONFIG)] == ["cat"]
