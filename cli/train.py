@@ -47,6 +47,8 @@ def train(
         int, option(FIELDS["trainable_backbone_layers"])
     ] = DEFAULTS.trainable_backbone_layers,
     scale_jitter: Annotated[tuple[float, float], option(FIELDS["scale_jitter"])] = DEFAULTS.scale_jitter or (1, 1),
+    copy_paste: Annotated[float, option(FIELDS["copy_paste"])] = DEFAULTS.copy_paste,
+    ema_decay: Annotated[float, option(FIELDS["ema_decay"])] = DEFAULTS.ema_decay,
     precision: options.Precision = "float32",
     device: options.Device = None,
     devices: Annotated[int, option(FIELDS["devices"])] = DEFAULTS.devices,
@@ -75,6 +77,8 @@ def train(
         learning_rate=learning_rate,
         warmup_steps=warmup_steps,
         scale_jitter=scale_jitter,
+        copy_paste=copy_paste,
+        ema_decay=ema_decay,
         trainable_backbone_layers=trainable_backbone_layers,
         precision=precision,
         devices=devices,

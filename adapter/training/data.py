@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import torch
 from torch.utils.data import Dataset, Sampler
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from maskbridge.adapter.datasets.labeled_dataset import LabeledImage
 from maskbridge.adapter.datasets.readable import size_problem
 from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import as_float, read
+from maskbridge.adapter.training.augmentation import Target, augment, paste_objects
 from maskbridge.adapter.training.settings import TrainingSettings
 
-Target = dict[str, torch.Tensor]
 Batch = tuple[list[torch.Tensor], list[Target], list[str]]
 
 
@@ -32,7 +29,7 @@ def seed_of(*parts: int | str) -> int:
 
 
 class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
-    """Images with their targets, randomly flipped and scaled.
+    """Images with their targets, randomly flipped and scaled, some with objects of another image pasted in.
 
     An item's key is (epoch, index); the same key gives the same item in every process and after every restart.
     """
@@ -50,7 +47,16 @@ class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.settings.seed, epoch, index))
             image, target = augment(image, target, self.settings)
-        return as_float(image), target, labeled.name
+            image = as_float(image)
+            if self.settings.copy_paste and torch.rand(()) < self.settings.copy_paste:
+                image, target = paste_objects(image, target, *self._source((image.shape[-2], image.shape[-1])))
+        return image, target, labeled.name
+
+    def _source(self, size: tuple[int, int]) -> tuple[torch.Tensor, Target]:
+        """A random image with its objects, scaled and cropped to a size, to paste from."""
+        labeled = self.images[int(torch.randint(len(self.images), ()))]
+        image, target = augment(read_labeled(labeled), labeled.instances.to_target(), self.settings, size=size)
+        return as_float(image), target
 
 
 def read_labeled(labeled: LabeledImage) -> torch.Tensor:
@@ -64,46 +70,6 @@ def read_labeled(labeled: LabeledImage) -> torch.Tensor:
     if (problem := size_problem((height, width), labeled.size)) is not None:
         raise ImageError(f"{labeled.name}: {problem}")
     return image
-
-
-def augment(image: torch.Tensor, target: Target, settings: TrainingSettings) -> tuple[torch.Tensor, Target]:
-    """An image randomly mirrored and scaled, with its target: torchvision's v2 transforms, torch's random state.
-
-    The image keeps its size: scaled up it is cropped, scaled down it is padded with gray. Objects outside of the crop are
-    dropped; a box that is cropped fits its mask.
-    """
-    size = (image.shape[-2], image.shape[-1])
-    gray = 127 if image.dtype == torch.uint8 else 0.5
-    steps: list[Any] = [v2.RandomHorizontalFlip(settings.flip)]
-    if settings.scale_jitter is not None:
-        steps += [
-            v2.ScaleJitter(size, settings.scale_jitter, antialias=True),
-            v2.RandomCrop(size, pad_if_needed=True, fill={tv_tensors.Image: gray, tv_tensors.Mask: 0}),
-        ]
-    typed = {
-        "boxes": tv_tensors.BoundingBoxes(target["boxes"], format="XYXY", canvas_size=size),
-        "masks": tv_tensors.Mask(target["masks"]),
-        "labels": target["labels"],
-    }
-    new_image, new = v2.Compose(steps)(tv_tensors.Image(image), typed)
-    boxes, masks, labels = (new[name].as_subclass(torch.Tensor) for name in ("boxes", "masks", "labels"))
-    if settings.scale_jitter is not None:
-        boxes = _within(boxes, masks, size)
-    visible = torch.tensor([bool(mask.any()) for mask in masks], dtype=torch.bool)
-    valid = visible & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-    return new_image.as_subclass(torch.Tensor), {"boxes": boxes[valid], "labels": labels[valid], "masks": masks[valid]}
-
-
-def _within(boxes: torch.Tensor, masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Boxes clipped to the image; a box that reached its edge becomes the box around its cropped mask."""
-    height, width = size
-    cut = (boxes[:, :2] <= 0).any(dim=1) | (boxes[:, 2] >= width) | (boxes[:, 3] >= height)
-    boxes = boxes.clone()
-    for index in cut.nonzero()[:, 0].tolist():
-        rows, columns = masks[index].any(dim=1).nonzero()[:, 0], masks[index].any(dim=0).nonzero()[:, 0]
-        if len(rows):
-            boxes[index] = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=boxes.dtype)
-    return boxes.clamp(torch.zeros(4), torch.tensor([width, height, width, height], dtype=boxes.dtype))
 
 
 class EpochBatches(Sampler[list[tuple[int, int]]]):

@@ -124,8 +124,8 @@ class EpochSaver(Callback):
         row = self.history[-1]
         metadata = {**self.metadata, "metrics": json.dumps(row)}
         if self.best is row:
-            module.model.save(self.out / BEST, extra=metadata)
-        module.model.save(self.out / LAST, extra=metadata)
+            module.result.save(self.out / BEST, extra=metadata)
+        module.result.save(self.out / LAST, extra=metadata)
         with atomic_write(self.out / METRICS) as file, file.open("w", newline="", encoding="utf-8") as text:
             writer = csv.DictWriter(text, list(row))
             writer.writeheader()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from maskbridge.adapter.datasets.labeled_dataset import LabeledImage
 from maskbridge.adapter.errors import MaskbridgeError
@@ -29,6 +30,7 @@ class TrainingModule(LightningModule):
     """The steps of a training run: torchvision's losses, AdamW, the scores of validation images.
 
     Attributes:
+        result: the model that is validated and saved: the trained one, or with ``ema_decay`` the average of its weights.
         step_losses: of the last step, the five and their sum as ``loss``.
         scores: COCO's numbers of the last validation, by ``boxes`` and ``masks``; empty before the first.
     """
@@ -41,12 +43,16 @@ class TrainingModule(LightningModule):
         # torchvision's own memory format: it rounds as torchvision does, so the same proposals are sampled.
         self.network = model.network.to(memory_format=torch.contiguous_format)
         self.settings, self.steps, self.validation = settings, steps, validation
+        self.result, self.average = model, None
+        if settings.ema_decay:
+            self.result = MaskRCNN(model.weights, device=model.device)
+            self.average = self.result.network.requires_grad_(False)  # registered: the checkpoint holds it
         self.step_losses: Mapping[str, float] = {}
         self.scores: Mapping[str, Mapping[str, float]] = {}
         self._evaluator = Evaluator(model.class_names)
 
     def on_fit_start(self) -> None:
-        self.model.device = self.device
+        self.model.device = self.result.device = self.device
         self.network.train()  # Lightning does not change the mode
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:
@@ -63,6 +69,16 @@ class TrainingModule(LightningModule):
         self.log_dict(self.step_losses, prog_bar=True, batch_size=len(images))
         return total
 
+    def on_train_batch_end(self, outputs: Any, batch: Batch, index: int) -> None:
+        if self.average is None:
+            return
+        # The average of the first steps is short, so that it does not keep the values from before the training run.
+        decay = min(self.settings.ema_decay, (1 + self.global_step) / (10 + self.global_step))
+        average, current = list(self.average.parameters()), list(self.network.parameters())
+        get_ema_multi_avg_fn(decay)(average, current, self.global_step)
+        for averaged, buffer in zip(self.average.buffers(), self.network.buffers()):
+            averaged.copy_(buffer)
+
     def losses(self, images: list[torch.Tensor], targets: list[dict[str, torch.Tensor]], index: int) -> dict[str, Any]:
         """torchvision's five losses; the sampled proposals depend on seed, epoch, step and rank."""
         devices = [self.device] if self.device.type == "cuda" else []
@@ -73,7 +89,7 @@ class TrainingModule(LightningModule):
     def validation_step(self, batch: list[int], index: int) -> None:
         for image_index in batch:
             image = self.validation[image_index]
-            (predictions,) = self.model.predict([image.image])
+            (predictions,) = self.result.predict([image.image])
             self._evaluator.add(image.instances, predictions)
 
     def on_validation_epoch_end(self) -> None:

@@ -36,6 +36,10 @@ class TrainingSettings(Validated):
         flip: the probability that an image is mirrored.
         scale_jitter: the minimum and maximum factor by which an image is scaled (then cropped or padded to its own size);
             None for no scaling.
+        copy_paste: the probability that objects of another training image are pasted into an image
+            (https://arxiv.org/abs/2012.07177).
+        ema_decay: the decay of an exponential moving average of the weights, which is then what is validated and saved;
+            0 for the weights themselves.
         trainable_backbone_layers: how many of the backbone's 5 blocks are trained, counted from the last.
         precision: ``"float32"``; ``"bfloat16"`` or, on a GPU, ``"float16"`` for automatic mixed precision.
         devices: how many GPUs (or processes on a CPU) share the work.
@@ -68,6 +72,13 @@ class TrainingSettings(Validated):
             json_schema_extra={"allowed": "two factors from 0.1 to 4, the smaller first"},
         ),
     ] = (0.75, 1.25)
+    copy_paste: Annotated[
+        Fraction, Field(description="Probability that objects of another image are pasted into an image.")
+    ] = 0.0
+    ema_decay: Annotated[
+        float,
+        Field(ge=0, le=0.99999, description="Decay of the moving average of the weights, which is saved; 0 for none."),
+    ] = 0.0
     trainable_backbone_layers: Annotated[
         int, Field(ge=0, le=5, description="Blocks of the backbone to train, from the last.")
     ] = 3
