@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from maskbridge.adapter import bit_depth
 from maskbridge.adapter.errors import ImageError
+from maskbridge.adapter.optional_dependencies import install_command
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ def missing_format(path: str | os.PathLike[str]) -> str | None:
         True
     """
     if Path(path).suffix.lower() in HEIF_ENDINGS and "HEIF" not in formats():
-        return "HEIC and HEIF images need a package: pip install 'maskbridge[heif]'"
+        return f"HEIC and HEIF images need a package: {install_command('heif')}"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -10,7 +11,6 @@ from maskbridge.cli import check, demo, evaluate, export, predict, serve, train
 
 app = typer.Typer(
     name="maskbridge",
-    help="torchvision's Mask R-CNN for FiftyOne and Label Studio.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,6 +22,23 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"maskbridge {version('maskbridge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """torchvision's Mask R-CNN for FiftyOne and Label Studio."""
 
 
 def run() -> None:

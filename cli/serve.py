@@ -51,14 +51,13 @@ def serve(
     token only there, as MASKBRIDGE_LABEL_STUDIO_TOKEN. docs/label-studio.md lists all of them.
     """
     from maskbridge.adapter.errors import MaskbridgeError
+    from maskbridge.adapter.optional_dependencies import install_command
 
     try:
         from maskbridge.backend.settings import server_settings
         from maskbridge.backend.web.serving import serve as run
     except ImportError as error:
-        raise MaskbridgeError(
-            f"the server needs the package {error.name}: pip install 'maskbridge[labelstudio]'"
-        ) from error
+        raise MaskbridgeError(f"the server needs the package {error.name}: {install_command('labelstudio')}") from error
     run(
         server_settings(
             host=host,

@@ -7,6 +7,8 @@ package is logged in one line, since FiftyOne hides the reason.
 from __future__ import annotations
 
 import logging
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,9 +25,9 @@ def register(plugin: Any) -> None:
         from maskbridge.plugin.operators import OPERATORS
     except ImportError as error:
         logger.error(
-            "the maskbridge plugin needs a package that is not installed (%s): "
-            "run `fiftyone plugins requirements @maskbridge/maskbridge --install`",
+            "the maskbridge plugin needs a package that is not installed (%s): pip install %s",
             error,
+            shlex.quote(f"{Path(__file__).resolve().parents[1]}[fiftyone]"),
         )
         return
     for operator in OPERATORS:

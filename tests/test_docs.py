@@ -1,40 +1,89 @@
-"""The Python examples of the documents run, from top to bottom, on real images."""
+"""The documents: commands and examples run, from top to bottom; tables are complete; links lead somewhere."""
 
 from __future__ import annotations
 
-import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from command_line import maskbridge
+from documents import DOCUMENTS, NOT_RUN, SERVERS, run_document, steps
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-STAND_INS = {'"DEFAULT"': '"bundled"', '["person", "dog"]': '["person"]'}
-"""COCO's weights are a download, which tests must not need."""
-SITES = {"example.org", "github.com", "keepachangelog.com", "localhost", "semver.org", "…"}
+SITES = {"example.org", "keepachangelog.com", "localhost", "semver.org", "…"}
 """The hosts that documents may name."""
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/adapter.md", "docs/fiftyone.md", "docs/training.md"])
-def test_examples_run(document: str, astronaut: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "images").mkdir()
-    images = [{"id": 1, "file_name": "a.jpg", "height": 512, "width": 512}]
-    outline = [[60, 500, 120, 300, 160, 60, 300, 40, 360, 300, 430, 500]]
-    label = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [60, 40, 370, 460], "segmentation": outline, "iscrowd": 0}
-    labels = {"images": images, "annotations": [label], "categories": [{"id": 1, "name": "person"}]}
-    (tmp_path / "labels.json").write_text(json.dumps(labels))
-    for name in ("image.jpg", "street.jpg", "beach.jpg", "images/a.jpg"):
-        Image.fromarray(astronaut).save(tmp_path / name)
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(), flags=re.M | re.S)
-    assert blocks
-    code = "\n".join(blocks)
-    for real, stand_in in STAND_INS.items():
-        code = code.replace(real, stand_in)
-    exec(compile(code, document, "exec"), {"__name__": "__main__"})
+TEXT = {".html", ".json", ".md", ".py", ".toml", ".txt", ".yaml", ".yml", ""}
+NOT_IN_THE_SUITE = {
+    r"^pip install uv && uv run maskbridge demo$": "run once for all documents, and by tests/test_distribution.py",
+    r"^pip install \"\.": "tests/test_distribution.py installs the package",
+    r"^uv build$": "run by tests/test_distribution.py",
+    r"app launch|maskbridge serve|label-studio start|localhost|LABEL_STUDIO_TOKEN": "takes ports that others may use: "
+    "tests/plugin/test_app.py and tests/backend start them on others, .ci/documents as written",
+}
+"""Lines that `.ci/documents` runs and the suite does not, with the reason."""
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is committed or new in this checkout, in which the demo has run."""
+    folder = tmp_path_factory.mktemp("clone") / "maskbridge"
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for file in subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
+        if (ROOT / file).is_file() and not file.startswith(("tests/", "benchmarks/")):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / file, folder / file)
+    done = maskbridge("demo", "-o", folder / "maskbridge-demo")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_and_examples_run(document: str, clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_NO_SYNC", "1")
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", sys.prefix)
+    if document == "docs/fiftyone.md":  # it installs the plugin
+        monkeypatch.setenv("FIFTYONE_PLUGINS_DIR", str(tmp_path / "plugins"))
+    monkeypatch.setenv("FIFTYONE_MODEL_ZOO_DIR", str(tmp_path / "zoo"))
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    results = list(run_document(document, clone, skip=NOT_IN_THE_SUITE))
+    failed = [f"{result.step.text}: {result.output[-2000:]}" for result in results if result.exit_code not in (0, None)]
+    assert failed == []
+
+
+def test_every_command_in_the_documents_is_run_somewhere() -> None:
+    """A document with commands is listed, and the lists of exceptions hold no pattern that matches nothing."""
+    texts = {str(path.relative_to(ROOT)): path.read_text() for path in [ROOT / "README.md", *ROOT.glob("docs/*.md")]}
+    assert {document for document, text in texts.items() if steps(text)} <= set(DOCUMENTS)
+    lines = [step.text for text in texts.values() for step in steps(text)]
+    for pattern in [*NOT_RUN, *NOT_IN_THE_SUITE, *SERVERS]:
+        assert any(re.search(pattern, line) for line in lines), f"nothing matches {pattern}"
+
+
+def test_no_address_is_made_up_and_no_index_is_asked_for_this_package() -> None:
+    """Whoever takes the package's name on an index would otherwise be installed by these commands."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for file in files:
+        if (ROOT / file).suffix in TEXT and (ROOT / file).is_file():
+            text = (ROOT / file).read_text()
+            assert not re.search(r"install [^&\n]*['\" ]maskbridge(\[|['\" ]|$)(?! @)", text, flags=re.M), file
+            assert "github.com/" + "maskbridge" not in text, file
+    requirements = (ROOT / "requirements.txt").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["fiftyone"]
+    assert [line for line in requirements if not line.startswith("#")] == wanted
 
 
 def test_label_configs_of_the_documents_ask_for_something() -> None:

@@ -26,7 +26,8 @@ MODULES = [module.name for room in ROOMS for module in pkgutil.walk_packages(roo
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name: str) -> None:
+def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # some write files
     module = importlib.import_module(name)
     result = doctest.testmod(module)
     assert result.failed == 0

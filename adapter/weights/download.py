@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +61,8 @@ def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, l
     if urllib.parse.urlsplit(url).scheme != "https":
         raise WeightsError(f"{url}: weights are downloaded over https only")
     deadline = time.monotonic() + (float("inf") if limit is None else limit)
-    opener = urllib.request.build_opener(_HttpsOnly)
     try:
-        with (
-            atomic_write(to) as temporary,
-            temporary.open("wb") as file,
-            opener.open(url, timeout=min(TIMEOUT, limit or TIMEOUT)) as response,
-        ):
+        with atomic_write(to) as temporary, temporary.open("wb") as file, _open(url, limit) as response:
             size = int(response.headers.get("Content-Length") or 0)
             digest = _copy(response, file, size, name=to.name, progress=progress, deadline=deadline)
             if not digest.startswith(sha256_prefix.lower()):
@@ -75,6 +73,26 @@ def download(url: str, to: Path, *, sha256_prefix: str, progress: bool = True, l
     return to
 
 
+def _open(url: str, limit: float | None) -> Any:
+    """The response to a request, within the limit: resolving a name and trying each of its addresses have no other one."""
+    opener = urllib.request.build_opener(_HttpsOnly)
+    if limit is None:
+        return opener.open(url, timeout=TIMEOUT)
+    answer: Future[Any] = Future()
+
+    def request() -> None:
+        try:
+            answer.set_result(opener.open(url, timeout=min(TIMEOUT, limit / 4)))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=request, name="download", daemon=True).start()
+    try:
+        return answer.result(timeout=limit)
+    except FutureTimeoutError:  # in Python 3.10 not yet an OSError
+        raise OSError("no answer within the limit") from None
+
+
 def _copy(response: Any, file: Any, size: int, *, name: str, progress: bool, deadline: float) -> str:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -83,7 +101,7 @@ def _copy(response: Any, file: Any, size: int, *, name: str, progress: bool, dea
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not progress) as bar:
         task = bar.add_task(name, total=size or None)
-        while chunk := response.read(_CHUNK):
+        while chunk := response.read1(_CHUNK):  # what has arrived: `read` would wait for a whole chunk, however slow
             done += len(chunk)
             if done > MAX_BYTES:
                 raise OSError(f"more than {MAX_BYTES:,} bytes")

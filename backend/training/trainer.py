@@ -21,6 +21,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.adapter.optional_dependencies import install_command
 from maskbridge.adapter.weights.catalog import training_runs
 from maskbridge.backend.errors import TrainingRefusedError
 from maskbridge.backend.inference.registry import ModelRegistry, load
@@ -91,7 +92,7 @@ class Trainer:
         if self.settings.token() is None:
             raise TrainingRefusedError("training reads the project from Label Studio: set MASKBRIDGE_LABEL_STUDIO_TOKEN")
         if missing := _missing_package():
-            raise TrainingRefusedError(f"training needs the package {missing}: pip install 'maskbridge[train]'")
+            raise TrainingRefusedError(f"training needs the package {missing}: {install_command('train')}")
         with self._lock:
             if self.run is not None and self.run.in_progress:
                 progress = f"project {self.run.project}: {self.run.message}"

@@ -103,7 +103,7 @@ def test_heic_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(images, "formats", lambda: ("JPEG", "PNG"))
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     Image.new("RGB", (40, 30)).save(tmp_path / "b.jpg")
-    with pytest.raises(ImageError, match=r"pip install 'maskbridge\[heif\]'"):
+    with pytest.raises(ImageError, match=r"pip install .*\[heif\]"):
         read(tmp_path / "a.heic")
     done = maskbridge("check", tmp_path)
     assert done.returncode == 3

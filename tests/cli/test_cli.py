@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from conftest import ROOT
 from maskbridge.adapter import MaskRCNN
 from maskbridge.cli.main import run
 from maskbridge.cli.places import find_images
@@ -168,16 +169,28 @@ def test_images_below_the_output_folder_are_not_predicted(tmp_path: Path) -> Non
 
 def test_demo(tmp_path: Path) -> None:
     import fiftyone as fo
+    from fiftyone import ViewField as F
 
     environment = os.environ | {"MASKBRIDGE_HOME": str(tmp_path / "home"), "TORCH_HOME": str(tmp_path / "torch")}
     environment["https_proxy"] = "http://127.0.0.1:9"
     done = maskbridge("demo", "-o", tmp_path / "demo", env=environment)
     assert done.returncode == 0, done.stderr
-    assert "COCO_V1 is not available" in done.stdout
-    assert "astronaut.png: 1 person" in done.stdout
-    assert (tmp_path / "demo" / "astronaut-annotated.png").exists()
+    first, second, *others = done.stdout.splitlines()
+    assert first.startswith("Downloading COCO's weights (80 classes, 178 MB), for at most 20 seconds")
+    assert second.startswith("Not available. Weights: bundled, a small network that detects people only")
+    assert not any("download" in line.lower() for line in others)
     dataset = fo.load_dataset("maskbridge-demo")
-    assert dataset.count("instances.detections.mask") >= 1
+    assert len(dataset) == 6
+    assert sum(count > 0 for count in dataset.values(F("instances.detections").length())) >= 5
+    assert dataset.count("instances.detections.mask") >= 6
+    assert len(list((tmp_path / "demo").glob("*-annotated.png"))) == 6
+    with Image.open(tmp_path / "demo" / "contact-sheet.png") as sheet:
+        assert sheet.size == (1456, 728)
+    listed = (tmp_path / "demo" / "images" / "CREDITS.txt").read_text()
+    for sample in dataset:
+        assert f"{Path(sample.filepath).name}: https://" in listed
+        assert f"{Path(sample.filepath).name} " in done.stdout, "the table"
+    assert "maskbridge serve --weights bundled" in done.stdout
     assert maskbridge("demo", "-o", tmp_path / "demo", env=environment).returncode == 0, "again, over the first"
 
 
@@ -189,7 +202,8 @@ def test_serve_says_which_package_is_missing() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("maskbridge: the server needs the package waitress: pip install 'maskbridge[labelstudio]'")
+    assert line.startswith("maskbridge: the server needs the package waitress: pip install ")
+    assert line.endswith(f"'{ROOT}[labelstudio]'")
 
 
 def test_serve_has_a_help() -> None:

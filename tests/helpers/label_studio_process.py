@@ -156,7 +156,7 @@ def start_label_studio(uv: str, folder: Path, port: int, host: str | None = None
         process = subprocess.Popen(command, env={**os.environ, **settings}, stdout=file, stderr=subprocess.STDOUT)
     try:
         wait_for(lambda: _answers(url), process, log)
-        yield LabelStudioProcess(url, log, _new_token(url))
+        yield LabelStudioProcess(url, log, new_token(url))
     finally:
         process.kill()  # nobody misses what it would still write
         process.wait()
@@ -168,7 +168,7 @@ def _answers(url: str) -> bool:
     return False
 
 
-def _new_token(url: str) -> str:
+def new_token(url: str) -> str:
     """A personal access token: shown in full only when it is made, to somebody who has logged in."""
     with httpx.Client(base_url=url, follow_redirects=True, timeout=600) as client:
         match = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get("/user/login/").text)

@@ -50,7 +50,8 @@ def test_plugins_download(archive: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert NAMES in run(sys.executable, "-c", LIST, plugins=tmp_path / "plugins").stdout
     shown = run(program, "plugins", "requirements", "@maskbridge/maskbridge", "--print", plugins=tmp_path / "plugins")
-    assert "maskbridge[fiftyone]" in shown.stdout
+    assert "torchvision>=" in shown.stdout
+    assert "maskbridge" not in shown.stdout.replace("@maskbridge/maskbridge", ""), "an index may hold anything of that name"
 
 
 def test_a_missing_package_is_one_clear_line(tmp_path: Path) -> None:
@@ -61,31 +62,5 @@ def test_a_missing_package_is_one_clear_line(tmp_path: Path) -> None:
     done = run(sys.executable, "-c", without, plugins=plugins)
     lines = [line for line in done.stderr.splitlines() if "maskbridge plugin needs" in line]
     assert len(lines) == 1
-    assert "fiftyone plugins requirements @maskbridge/maskbridge --install" in lines[0]
+    assert lines[0].endswith(f"pip install '{ROOT}[fiftyone]'"), "the folder that the plugin lies in"
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-def test_plugins_requirements_install(tmp_path: Path) -> None:
-    """With a wheel of this repository, into a folder of its own, so that the tests' environment stays as it is."""
-    built = subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path / "wheels"), str(ROOT)],
-        capture_output=True,
-        text=True,
-    )
-    assert built.returncode == 0, built.stderr
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
-    (plugins / "maskbridge").symlink_to(ROOT)
-    environment = {
-        "PIP_TARGET": str(tmp_path / "target"),
-        "PIP_NO_INDEX": "1",
-        "PIP_NO_DEPS": "1",
-        "PIP_FIND_LINKS": str(tmp_path / "wheels"),
-        "FIFTYONE_PLUGINS_DIR": str(plugins),
-    }
-    program = str(Path(sys.executable).with_name("fiftyone"))
-    command = [program, "plugins", "requirements", "@maskbridge/maskbridge", "--install"]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "target" / "maskbridge" / "adapter" / "data" / "person-tiny.safetensors").exists()
-    assert (tmp_path / "target" / "maskbridge" / "plugin" / "operators" / "segment_boxes.py").exists()
