@@ -20,13 +20,14 @@ from image_server import ImageServer
 # Tests run in two processes, and many start more: threads that wait for each other's cores take longer than one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# FiftyOne reads these when it is first imported. A database folder of its own keeps tests away from people's data.
+# FiftyOne reads these when it is first imported. Folders of their own keep tests away from people's data and weights.
 _DATABASE = tempfile.mkdtemp(prefix="maskbridge-tests-")
 os.environ.update(
     FIFTYONE_DATABASE_DIR=_DATABASE,
     FIFTYONE_DO_NOT_TRACK="true",
     FIFTYONE_DATABASE_VALIDATION="false",
     FIFTYONE_PLUGINS_DIR=f"{_DATABASE}/plugins",
+    MASKBRIDGE_HOME=f"{_DATABASE}/home",
     FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS="true",  # else the App offers no "Schedule"
 )
 

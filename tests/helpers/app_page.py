@@ -11,6 +11,8 @@ from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
+import pytest
+from fiftyone.core.service import Service
 from PIL import Image
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Locator, Page
@@ -26,8 +28,11 @@ NO_ADVERTISEMENT = "localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'tr
 @contextlib.contextmanager
 def app(dataset: fo.Dataset) -> Iterator[str]:
     """An App server on a dataset; its address there."""
-    port = free_port()
-    session = fo.launch_app(dataset, remote=True, port=port)
+    port, wait = free_port(), Service._wait_for_child_port
+    with pytest.MonkeyPatch.context() as patch:
+        # FiftyOne gives up after a minute, which is for quiet machines.
+        patch.setattr(Service, "_wait_for_child_port", lambda service, port=None: wait(service, port, timeout=1000))
+        session = fo.launch_app(dataset, remote=True, port=port)
     try:
         yield f"http://localhost:{port}/datasets/{dataset.name}"
     finally:
