@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskbridge.adapter.datasets.coco_dataset import read_coco
-    from maskbridge.adapter.errors import ImageError, MaskbridgeError, SettingsError, WeightsError
+    from maskbridge.adapter.errors import ImageError, MaskbridgeError, MissingExtraError, SettingsError, WeightsError
     from maskbridge.adapter.export.onnx_mask_rcnn import OnnxMaskRCNN
     from maskbridge.adapter.instances import Instances
     from maskbridge.adapter.mask_rcnn import MaskRCNN
@@ -21,6 +21,7 @@ __all__ = [
     "MaskCrop",
     "MaskRCNN",
     "MaskbridgeError",
+    "MissingExtraError",
     "OnnxMaskRCNN",
     "SettingsError",
     "TrainingSettings",
@@ -44,4 +45,10 @@ def __getattr__(name: str) -> Any:
     # Torch takes seconds to import: importing only an error does not wait for it.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    module = f"{__name__}.{_MODULES.get(name, 'errors')}"
+    if name != "train":
+        return getattr(importlib.import_module(module), name)
+    from maskbridge.adapter.optional_dependencies import requires
+
+    with requires("train"):
+        return importlib.import_module(module).train

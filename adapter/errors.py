@@ -22,6 +22,10 @@ class SettingsError(MaskbridgeError, ValueError):
         self.problems = dict(problems or {})
 
 
+class MissingExtraError(MaskbridgeError, ImportError):
+    """A package of an optional extra is not installed; the message has the command that installs it."""
+
+
 class WeightsError(MaskbridgeError):
     """Weights do not exist, cannot be downloaded or read, or do not fit the network."""
 

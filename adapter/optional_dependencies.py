@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from maskbridge.adapter.errors import MaskbridgeError
+from maskbridge.adapter.errors import MissingExtraError
 
 DISTRIBUTION = "maskbridge"
 
@@ -21,20 +21,23 @@ def requires(extra: str) -> Iterator[None]:
     """Context for imports of optional packages: if one is missing, the error names the command that installs the extra.
 
     Raises:
-        MaskbridgeError: a package cannot be imported.
+        MissingExtraError: a package cannot be imported.
 
     Example:
         >>> with requires("train"):  # doctest: +ELLIPSIS
         ...     import no_such_package
         Traceback (most recent call last):
-        maskbridge.adapter.errors.MaskbridgeError: this needs the package no_such_package: pip install ...
+        maskbridge.adapter.errors.MissingExtraError: this needs the package no_such_package: pip install ...
     """
     try:
         yield
+    except MissingExtraError:
+        raise
     except ImportError as error:
-        if (error.name or "").startswith("maskbridge"):
+        name = error.name or str(error)
+        if name.startswith("maskbridge"):
             raise
-        raise MaskbridgeError(f"this needs the package {error.name}: {install_command(extra)}") from error
+        raise MissingExtraError(f"this needs the package {name}: {install_command(extra)}", name=name) from error
 
 
 def install_command(extra: str) -> str:

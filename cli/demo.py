@@ -34,19 +34,16 @@ def demo(
     from rich.console import Console
     from rich.table import Table
 
-    from maskbridge.adapter.errors import MaskbridgeError
-    from maskbridge.adapter.optional_dependencies import install_command
+    from maskbridge.adapter.optional_dependencies import requires
     from maskbridge.cli.reports.prediction import describe_counts
 
-    console = Console(highlight=False)
-    model = _choose_model(console)
     os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")  # no warning about mongod 6, which works
-    try:
+    with requires("fiftyone"):
         import fiftyone as fo
 
         from maskbridge.plugin.model import MaskRCNNModel
-    except ImportError as error:
-        raise MaskbridgeError(f"the demo needs the package {error.name}: {install_command('fiftyone')}") from error
+    console = Console(highlight=False)
+    model = _choose_model(console)
     paths = _copy_images(out)
     dataset = fo.Dataset(DATASET, overwrite=True, persistent=True)
     dataset.add_samples([fo.Sample(str(path)) for path in paths], progress=False)

@@ -39,6 +39,8 @@ def evaluate(
     from maskbridge.adapter.optional_dependencies import requires
 
     with requires("train"):
+        import matplotlib  # noqa: F401 the report draws curves
+
         from maskbridge.adapter.datasets.readable import refuse_skipped_images
         from maskbridge.adapter.evaluation.measure import evaluate as evaluate_model
         from maskbridge.adapter.evaluation.measure import measure

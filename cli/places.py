@@ -70,10 +70,11 @@ def read_labels(
         return labeled_dataset(dataset if split is None else dataset.match_tags(split), label_field)
     if place.startswith(LABEL_STUDIO):
         _no_split(split)
+        number = project_number(place)
         from maskbridge.labelstudio.project import read_project
         from maskbridge.labelstudio.settings import label_studio_settings
 
-        return read_project(project_number(place), label_studio_settings(), fetch=fetch)
+        return read_project(number, label_studio_settings(), fetch=fetch)
     path = Path(place)
     if path.is_dir():
         files = ", ".join(sorted(file.name for file in path.glob("*.json"))) or "it has none"
@@ -217,7 +218,7 @@ def project_number(place: str) -> int:
         12
     """
     with requires("labelstudio"):
-        import label_studio_sdk  # noqa: F401
+        import maskbridge.labelstudio.project  # noqa: F401
     number = place.removeprefix(LABEL_STUDIO)
     if not (number.isascii() and number.isdigit()):
         raise MaskbridgeError(f"{place}: a Label Studio project is named by its number, as in label-studio:12")

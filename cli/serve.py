@@ -50,14 +50,11 @@ def serve(
     All settings can also be set in the environment: MASKBRIDGE_PORT, MASKBRIDGE_CONFIDENCE, and so on; Label Studio's
     token only there, as MASKBRIDGE_LABEL_STUDIO_TOKEN. docs/label-studio.md lists all of them.
     """
-    from maskbridge.adapter.errors import MaskbridgeError
-    from maskbridge.adapter.optional_dependencies import install_command
+    from maskbridge.adapter.optional_dependencies import requires
 
-    try:
+    with requires("labelstudio"):
         from maskbridge.backend.settings import server_settings
         from maskbridge.backend.web.serving import serve as run
-    except ImportError as error:
-        raise MaskbridgeError(f"the server needs the package {error.name}: {install_command('labelstudio')}") from error
     run(
         server_settings(
             host=host,

@@ -32,4 +32,7 @@ def __getattr__(name: str) -> Any:
     # The formats import neither the SDK nor the settings' packages: who needs a plan does not wait for them.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'settings')}"), name)
+    from maskbridge.adapter.optional_dependencies import requires
+
+    with requires("labelstudio"):
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'settings')}"), name)

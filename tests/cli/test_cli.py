@@ -202,7 +202,7 @@ def test_serve_says_which_package_is_missing() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.startswith("maskbridge: the server needs the package waitress: pip install ")
+    assert line.startswith("maskbridge: this needs the package waitress: pip install ")
     assert line.endswith(f"'{ROOT}[labelstudio]'")
 
 
