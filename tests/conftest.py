@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from database import start_mongod
 from image_server import ImageServer
 
 # Tests run in two processes, and many start more: threads that wait for each other's cores take longer than one each.
@@ -31,6 +31,10 @@ os.environ.update(
     FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS="true",  # else the App offers no "Schedule"
 )
 
+_MONGOD = start_mongod(Path(_DATABASE) / "mongod")
+if _MONGOD is not None:
+    os.environ["FIFTYONE_DATABASE_URI"] = _MONGOD[1]
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -45,10 +49,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_unconfigure() -> None:
-    if "fiftyone.core.odm.database" in sys.modules:
-        service = sys.modules["fiftyone.core.odm.database"]._db_service  # mongod, which would abort without its files
-        if service is not None:
-            service.stop()
+    if _MONGOD is not None:
+        _MONGOD[0].communicate()  # ends with its input
     shutil.rmtree(_DATABASE, ignore_errors=True)
 
 

@@ -40,7 +40,11 @@ print(dataset.count("instances.detections.mask"))
 
 def run(*command: object, cwd: Path, **environment: str) -> str:
     """What a command printed; it must succeed."""
-    clean = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH", "UV")}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("VIRTUAL_ENV", "PYTHONPATH", "UV", "FIFTYONE_DATABASE_URI")
+    }
     done = subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True, env=clean | environment)
     assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout
