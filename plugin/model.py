@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -112,15 +113,19 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
             "max_detections": max_detections,
         }
         self._preprocess = True
+        self._entered = contextlib.ExitStack()
         self._settings()  # raises on an invalid value now, not after the first batch
 
     def __enter__(self) -> MaskRCNNModel:
+        from maskbridge.plugin.videos import fiftyone_reads_upright
+
         self._settings()
         self.failures = []
+        self._entered.enter_context(fiftyone_reads_upright(self._video_failed))
         return self
 
     def __exit__(self, *args: object) -> None:
-        return None
+        self._entered.close()
 
     @property
     def media_type(self) -> str:
@@ -178,6 +183,11 @@ class MaskRCNNModel(fom.SupportsGetItem, fom.TorchModelMixin, fom.Model):
             raise result
         self.failures.append(Failure(loaded.sample_id, loaded.path, result.reason))
         return None
+
+    def _video_failed(self, error: ImageError) -> None:
+        if self._on_error == "raise":
+            raise error
+        self.failures.append(Failure(None, error.path, error.reason))
 
     def _settings(self) -> Settings:
         options = dict(self._options)

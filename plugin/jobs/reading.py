@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import fiftyone as fo
 from torch.utils.data import DataLoader, Dataset
 
+from maskbridge.adapter import ImageError
 from maskbridge.adapter import images as image_reading
 from maskbridge.plugin.model import ImageGetItem, LoadedImage
 
@@ -49,15 +50,23 @@ def image_batches(targets: list[Target], batch_size: int, num_workers: int) -> I
 
 
 def frame_batches(sample: fo.Sample, batch_size: int) -> Iterator[list[tuple[int, LoadedImage]]]:
-    """The frames of a video with their numbers, read with ffmpeg."""
-    import eta.core.video as etav
+    """The frames of a video with their numbers.
+
+    Raises:
+        ImageError: at its end, if frames are missing or damaged; the readable ones have been given before.
+    """
+    from maskbridge.plugin.videos import read_frames
 
     batch: list[tuple[int, LoadedImage]] = []
-    with etav.FFmpegVideoReader(sample.filepath) as reader:
-        for image in reader:
-            batch.append((reader.frame_number, LoadedImage(sample.id, sample.filepath, image_reading.read(image))))
+    try:
+        for number, image in read_frames(sample.filepath):
+            batch.append((number, LoadedImage(sample.id, sample.filepath, image_reading.read(image))))
             if len(batch) == batch_size:
                 yield batch
                 batch = []
+    except ImageError:
+        if batch:
+            yield batch
+        raise
     if batch:
         yield batch

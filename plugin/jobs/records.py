@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -78,6 +79,32 @@ def keys(dataset: fo.Dataset, *, state: str | None = None) -> list[str]:
     dataset.reload()  # the run may be in another process
     of_state = {} if state is None else {"state": state}
     return sorted(dataset.list_runs(method=METHOD, **of_state), key=lambda key: -describe(dataset, key)["started"])
+
+
+def unchanged_failures(dataset: fo.Dataset, field: str) -> dict[str, dict[str, Any]]:
+    """What failed in earlier runs that wrote a field and whose file is as it was then, by the sample's id.
+
+    Example:
+        >>> dataset = fo.Dataset()
+        >>> unchanged_failures(dataset, "instances")
+        {}
+    """
+    failures: dict[str, dict[str, Any]] = {}
+    for key in reversed(keys(dataset)):
+        run = describe(dataset, key)
+        for failure in run.get("failures") or () if run.get("field") == field else ():
+            if failure["sample_id"] is not None and _changed(failure["path"]) <= run["started"]:
+                failures[failure["sample_id"]] = dict(failure)
+    return failures
+
+
+def _changed(path: str) -> float:
+    """When a file was last written, moved or copied to where it is; 0 if it does not exist."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return 0.0
+    return max(status.st_mtime, status.st_ctime)
 
 
 def request_stop(dataset: fo.Dataset, key: str) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.core.media as fom
 
-from maskbridge.adapter import SettingsError
+from maskbridge.adapter import ImageError, SettingsError
 from maskbridge.adapter.confidence import confidence_of
 from maskbridge.plugin.datasets import flat
 from maskbridge.plugin.jobs.base import Progress, Report, Run, Tally, execute, is_deleted
 from maskbridge.plugin.jobs.model_cache import load
 from maskbridge.plugin.jobs.reading import Target, frame_batches, image_batches
+from maskbridge.plugin.jobs.records import unchanged_failures
 from maskbridge.plugin.jobs.writing import discard, label_type, to_labels, write
 from maskbridge.plugin.model import Failure, MaskRCNNModel
 from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
@@ -25,7 +26,8 @@ def segment_instances(
     """Detects the objects in a collection's images (or the frames of its videos) and writes them into a field.
 
     Yields after each batch, which is then in the database; closing the generator stops the run. The run is registered on
-    the dataset before the first image and ended with its counts, also when it is stopped or fails.
+    the dataset before the first image and ended with its counts, also when it is stopped or fails. With ``existing="skip"``
+    what failed before and is unchanged is not read again; it stays among the failures.
 
     Raises:
         MaskbridgeError: the request does not fit the dataset, the weights cannot be loaded, or the dataset was deleted.
@@ -35,7 +37,12 @@ def segment_instances(
     name = f"frames.{request.label_field}" if samples.media_type == fom.VIDEO else request.label_field
     check_field(samples, name, request)
     model = _model(request)
-    remaining = _unfinished(samples, name) if request.existing == "skip" else samples
+    remaining, failed = samples, []
+    if request.existing == "skip":
+        remaining = _unfinished(samples, name)
+        known = unchanged_failures(dataset, name)
+        failed = [Failure(**known[sample_id]) for sample_id in remaining.values("id") if sample_id in known]
+        remaining = remaining.exclude([str(failure.sample_id) for failure in failed])
     work = _videos if samples.media_type == fom.VIDEO else _images
     run = Run(
         dataset=dataset,
@@ -44,9 +51,14 @@ def segment_instances(
         field=name,
         model=model.model,
         total=_total(remaining),
-        skipped=len(samples) - len(remaining),
+        skipped=len(samples) - len(remaining) - len(failed),
     )
-    return (yield from execute(run, lambda tally: work(remaining, name, request, model, tally)))
+
+    def with_earlier_failures(tally: Tally) -> Iterator[None]:
+        tally.failures += failed
+        return work(remaining, name, request, model, tally)
+
+    return (yield from execute(run, with_earlier_failures))
 
 
 def check_field(samples: fo.core.collections.SampleCollection, name: str, request: SegmentInstancesRequest) -> None:
@@ -110,6 +122,7 @@ def _images(
     samples: Any, name: str, request: SegmentInstancesRequest, model: MaskRCNNModel, tally: Tally
 ) -> Iterator[None]:
     dataset = samples._root_dataset
+    earlier = tuple(tally.failures)
     targets = [Target(*pair) for pair in zip(*samples.values(["id", "filepath"]))]
     with model:
         for batch in image_batches(targets, int(request.batch_size), int(request.num_workers)):
@@ -127,7 +140,7 @@ def _images(
                 raise
             tally.done += len(batch)
             tally.objects += sum(len(instances) for instances in results if instances is not None)
-            tally.failures[:] = model.failures
+            tally.failures[len(earlier) :] = model.failures
             yield
 
 
@@ -153,4 +166,5 @@ def _videos(
             if is_deleted(dataset):
                 discard(request, ids)
                 raise
-            tally.failures.append(Failure(sample.id, sample.filepath, f"the video cannot be read: {error}"))
+            reason = error.reason if isinstance(error, ImageError) else f"the video cannot be read: {error}"
+            tally.failures.append(Failure(sample.id, sample.filepath, reason))
