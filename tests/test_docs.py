@@ -78,7 +78,9 @@ def test_no_address_is_made_up_and_no_index_is_asked_for_this_package() -> None:
     for file in files:
         if (ROOT / file).suffix in TEXT and (ROOT / file).is_file():
             text = (ROOT / file).read_text()
-            assert not re.search(r"pip3? install[^&\n]*['\" ]maskbridge(?![^'\"\n]* @ )(\[|['\" ]|$)", text, flags=re.M), file
+            assert not re.search(r"pip3? install[^&\n]*['\" ]maskbridge(?![^'\"\n]* @ )(\[|['\" ]|$)", text, flags=re.M), (
+                file
+            )
             assert "github.com/" + "maskbridge" not in text, file
     requirements = (ROOT / "requirements.txt").read_text().splitlines()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,13 +1,11 @@
 """The operators in a real App, in a real browser.
 
-Screenshots for the documents are written into the folder that MASKBRIDGE_SCREENSHOTS names; then the images are those that
-scikit-image ships, since COCO's may not be shown without credit.
+Screenshots for the documents are written into the folder that MASKBRIDGE_SCREENSHOTS names.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from app_page import app, choose, drawn, execute_and_watch, fill, open_operator, opened, screenshot
+from maskbridge.cli.demo import IMAGES
 from maskbridge.plugin.jobs import records
 from waiting import wait_for
 
@@ -27,16 +26,15 @@ OBJECTS = r"\d+ of \d+: \d+ objects"
 
 
 @pytest.fixture(scope="module")
-def shown(images: list[Path], astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
+def shown(astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Iterator[fo.Dataset]:
+    """The demo's images, one in many colors, and one in gray."""
+    import skimage
+
     folder = tmp_path_factory.mktemp("images")
     Image.fromarray(astronaut).save(folder / "astronaut.jpg")
     dataset = fo.Dataset(NAME, overwrite=True)
-    if os.environ.get("MASKBRIDGE_SCREENSHOTS"):
-        import skimage
-
-        names = ("camera.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg", "coins.png")
-        images = [Path(skimage.__file__).parent / "data" / name for name in names]
-    paths = [folder / "astronaut.jpg", *images[:7]]
+    demo = [IMAGES / f"{name}.jpg" for name in ("snowboarder", "street", "park", "hall", "cyclist", "riders")]
+    paths = [*demo, folder / "astronaut.jpg", Path(skimage.__file__).parent / "data" / "camera.png"]
     dataset.add_samples([fo.Sample(str(path)) for path in paths], progress=False)
     dataset.compute_metadata(progress=False)
     yield dataset
