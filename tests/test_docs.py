@@ -24,6 +24,8 @@ SITES = {"example.org", "keepachangelog.com", "localhost", "semver.org", "…"}
 """The hosts that documents may name."""
 
 
+OF_AN_INDEX = re.compile(r"pip3? install[^&\n]*['\" ]maskbridge(?![^'\"\n]* @ )(\[|['\" ]|$)", flags=re.M)
+"""An installation of this package by its name alone."""
 TEXT = {".html", ".json", ".md", ".py", ".toml", ".txt", ".yaml", ".yml", ""}
 NOT_IN_THE_SUITE = {
     r"^pip install uv && uv run maskbridge demo$": "run once for all documents, and by tests/test_distribution.py",
