@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from database import start_mongod
+import database
 from image_server import ImageServer
 
 # Tests run in two processes, and many start more: threads that wait for each other's cores take longer than one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # FiftyOne reads these when it is first imported. Folders of their own keep tests away from people's data and weights.
-_DATABASE = tempfile.mkdtemp(prefix="maskbridge-tests-")
+_DATABASE = str(database.folder())
 os.environ.update(
     FIFTYONE_DATABASE_DIR=_DATABASE,
     FIFTYONE_DO_NOT_TRACK="true",
@@ -31,7 +30,7 @@ os.environ.update(
     FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS="true",  # else the App offers no "Schedule"
 )
 
-_MONGOD = start_mongod(Path(_DATABASE) / "mongod")
+_MONGOD = database.start_mongod()
 if _MONGOD is not None:
     os.environ["FIFTYONE_DATABASE_URI"] = _MONGOD[1]
 
@@ -39,8 +38,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 # The plugin as a symbolic link, one of the ways in which people install it.
-(Path(_DATABASE) / "plugins").mkdir()
-(Path(_DATABASE) / "plugins" / "maskbridge").symlink_to(ROOT)
+if not (link := database.folder() / "plugins" / "maskbridge").is_symlink():
+    link.parent.mkdir()
+    link.symlink_to(ROOT)
 
 
 def pytest_report_header() -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import tempfile
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,8 +20,15 @@ _UNTIL_INPUT_ENDS = '"$@" & pid=$!; cat > /dev/null; kill -9 "$pid"'
 """A program that ends with the process that started it, however that ends; nobody needs what it would still write."""
 
 
-def start_mongod(folder: Path) -> tuple[subprocess.Popen[bytes], str] | None:
-    """Starts the mongod that FiftyOne's packages carry, with its data in a folder.
+@cache
+def folder() -> Path:
+    """The folder of this process's databases; pytest imports conftest.py twice, and this module once."""
+    return Path(tempfile.mkdtemp(prefix="maskbridge-tests-"))
+
+
+@cache
+def start_mongod() -> tuple[subprocess.Popen[bytes], str] | None:
+    """Starts the mongod that FiftyOne's packages carry, once, with its data in `folder`.
 
     Returns:
         The process and the address for ``FIFTYONE_DATABASE_URI``; None where no package carries one.
@@ -31,10 +40,11 @@ def start_mongod(folder: Path) -> tuple[subprocess.Popen[bytes], str] | None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    options = ["--dbpath", folder, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet"]
+    data = folder() / "mongod"
+    data.mkdir()
+    options = ["--dbpath", data, "--port", str(port), "--bind_ip", "127.0.0.1", "--nounixsocket", "--quiet"]
     command = ["sh", "-c", _UNTIL_INPUT_ENDS, "mongod", program, *options]
-    log = folder / "mongod.log"
+    log = folder() / "mongod.log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT)
     wait_for(lambda: _listens(port), process, log)
