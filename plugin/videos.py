@@ -165,7 +165,8 @@ def fiftyone_reads_upright(on_error: Callable[[ImageError], None]) -> Iterator[N
         nosuch.mp4: the video cannot be read (No such file or directory)
     """
     global _users
-    token = _on_error.set(on_error)
+    outer = _on_error.get()
+    _on_error.set(on_error)
     with _swapped:
         _users += 1
         if _users == 1:
@@ -173,7 +174,7 @@ def fiftyone_reads_upright(on_error: Callable[[ImageError], None]) -> Iterator[N
     try:
         yield
     finally:
-        _on_error.reset(token)
+        _on_error.set(outer)  # not reset(), which fails in a context other than the one of set()
         with _swapped:
             _users -= 1
             if _users == 0:

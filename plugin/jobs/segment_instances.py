@@ -124,24 +124,23 @@ def _images(
     dataset = samples._root_dataset
     earlier = tuple(tally.failures)
     targets = [Target(*pair) for pair in zip(*samples.values(["id", "filepath"]))]
-    with model:
-        for batch in image_batches(targets, int(request.batch_size), int(request.num_workers)):
-            results = model.predict_instances(batch)
-            labels = {
-                str(image.sample_id): to_labels(instances, request, str(image.sample_id))
-                for image, instances in zip(batch, results)
-                if instances is not None
-            }
-            try:
-                write(dataset, name, labels)
-            except Exception:
-                if is_deleted(dataset):
-                    discard(request, [target.sample_id for target in targets])
-                raise
-            tally.done += len(batch)
-            tally.objects += sum(len(instances) for instances in results if instances is not None)
-            tally.failures[len(earlier) :] = model.failures
-            yield
+    for batch in image_batches(targets, int(request.batch_size), int(request.num_workers)):
+        results = model.predict_instances(batch)
+        labels = {
+            str(image.sample_id): to_labels(instances, request, str(image.sample_id))
+            for image, instances in zip(batch, results)
+            if instances is not None
+        }
+        try:
+            write(dataset, name, labels)
+        except Exception:
+            if is_deleted(dataset):
+                discard(request, [target.sample_id for target in targets])
+            raise
+        tally.done += len(batch)
+        tally.objects += sum(len(instances) for instances in results if instances is not None)
+        tally.failures[len(earlier) :] = model.failures
+        yield
 
 
 def _videos(

@@ -85,10 +85,11 @@ def _in_app(ctx: Any, job: Generator[Any, None, Any], field: str) -> Iterator[An
             logger.exception("a run of maskbridge failed")
         yield ctx.ops.notify(f"The run failed: {error}", variant="error")
         return
-    yield ctx.ops.notify(str(report), variant="warning" if report.failures or report.state != "completed" else "success")
     if not ctx.delegated:
+        # Before the notification, so that who reads it looks at the new labels.
         yield ctx.ops.reload_dataset()
         yield ctx.ops.set_active_fields([*(ctx.active_fields or []), field])
+    yield ctx.ops.notify(str(report), variant="warning" if report.failures or report.state != "completed" else "success")
 
 
 def _with_progress(ctx: Any, job: Generator[Any, None, Any]) -> Generator[Any, None, Any]:

@@ -81,8 +81,10 @@ def execute_and_watch(page: Page, pattern: str, shot: str | None = None) -> list
     execute(page)
     if shot and os.environ.get("MASKBRIDGE_SCREENSHOTS"):
         page.wait_for_function("window.barLabels.length >= 4")
-        screenshot(page, shot)
-    page.get_by_text(re.compile("completed: |The run failed")).first.wait_for()
+        page.screenshot(path=Path(os.environ["MASKBRIDGE_SCREENSHOTS"]) / f"{shot}.jpg", type="jpeg", quality=80)
+    end = page.get_by_text(re.compile("completed: |The run failed")).first
+    end.wait_for()
+    assert "completed: " in end.inner_text()
     return list(page.evaluate("window.barLabels"))
 
 

@@ -33,7 +33,7 @@ def shown(astronaut: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("images")
     Image.fromarray(astronaut).save(folder / "astronaut.jpg")
     dataset = fo.Dataset(NAME, overwrite=True)
-    demo = [IMAGES / f"{name}.jpg" for name in ("snowboarder", "street", "park", "hall", "cyclist", "riders")]
+    demo = [IMAGES / f"{name}.jpg" for name in ("park", "snowboarder", "street", "hall", "cyclist", "riders")]
     paths = [*demo, folder / "astronaut.jpg", Path(skimage.__file__).parent / "data" / "camera.png"]
     dataset.add_samples([fo.Sample(str(path)) for path in paths], progress=False)
     dataset.compute_metadata(progress=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import shutil
 import threading
 from pathlib import Path
@@ -174,6 +175,21 @@ def test_a_mask_folder_holds_no_orphans(people: fo.Dataset, tmp_path: Path) -> N
 def test_a_wrong_request_is_an_error_before_the_app_streams(filled: fo.Dataset) -> None:
     with pytest.raises(Exception, match="a number from 0 to 1, not 7"):
         foo.execute_operator(f"{URI}/segment_instances", {"dataset": filled}, params={"confidence": 7})
+
+
+def test_each_step_in_a_context_of_its_own(people: fo.Dataset) -> None:
+    """As in the App's server, which takes each step of a run in another thread."""
+    run, reports = segment_instances(people, request(label_field="predicted")), []
+
+    def step() -> None:
+        try:
+            next(run)
+        except StopIteration as end:
+            reports.append(end.value)
+
+    while not reports:
+        contextvars.copy_context().run(step)
+    assert (reports[0].state, reports[0].done) == ("completed", len(people))
 
 
 def test_polylines(people: fo.Dataset) -> None:
