@@ -17,16 +17,18 @@ def export(
     class_names: options.ClassNames = None,
     norm_eps: options.NormEps = None,
     height: Annotated[
-        int | None, typer.Option(help="Height of the input, a multiple of 32.  \\[default: the network's own]")
+        int | None,
+        typer.Option(
+            help="With --width: images are scaled to fit into this height, a multiple of 32.  \\[default: as the network]"
+        ),
     ] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Width of the input, a multiple of 32.  \\[default: for images of 4:3]")
-    ] = None,
+    width: Annotated[int | None, typer.Option(help="With --height: its width, a multiple of 32.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a batch.")] = 1,
     images: Annotated[list[Path] | None, typer.Option(help="Image to check with; can be repeated.")] = None,
 ) -> None:
-    """Write the network as ONNX, for a fixed input size, and check that ONNX Runtime gives the results of PyTorch."""
+    """Write the network as an ONNX file, and check that ONNX Runtime gives the results of PyTorch."""
     from maskbridge.adapter.errors import SettingsError
+    from maskbridge.adapter.images import read_size
     from maskbridge.adapter.optional_dependencies import requires
 
     if (height is None) != (width is None):
@@ -35,10 +37,14 @@ def export(
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
 
+        from maskbridge.adapter.export.onnx_export import check_arguments
         from maskbridge.adapter.export.onnx_export import export as run
         from maskbridge.cli.model import load_model
-    model = load_model(weights, builder=builder, class_names=class_names, norm_eps=norm_eps, device="cpu")
     size = None if height is None or width is None else (height, width)
+    check_arguments(out, input_size=size, batch_size=batch_size)
+    for image in images or []:
+        read_size(image)
+    model = load_model(weights, builder=builder, class_names=class_names, norm_eps=norm_eps, device="cpu")
     check = run(model, out, input_size=size, batch_size=batch_size, images=images or [])
     print(
         f"{out}: checked with {check.objects} objects in {check.images} images; ONNX Runtime differs from PyTorch by at "

@@ -1,8 +1,7 @@
-"""A network as an ONNX file of a fixed input size, checked against PyTorch before it is saved."""
+"""A network as an ONNX file, checked against PyTorch before it is saved."""
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -18,7 +17,8 @@ from torchvision.ops import box_iou
 
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.errors import MaskbridgeError, SettingsError
-from maskbridge.adapter.export.onnx_mask_rcnn import FORMAT, fit
+from maskbridge.adapter.export.numpy_steps import STEP, Scaling, padded_size, resize
+from maskbridge.adapter.export.onnx_metadata import OUTPUTS, describe, output_names
 from maskbridge.adapter.images import ImageInput, read
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.pasting import paste
@@ -29,7 +29,6 @@ BOX_TOLERANCE = 1e-2
 SCORE_TOLERANCE = 1e-4
 MASK_TOLERANCE = 1e-3
 """Fraction of a mask's pixels."""
-_OUTPUTS = ("boxes", "labels", "scores", "masks")
 _OPSET = 17
 
 
@@ -61,8 +60,8 @@ class Check:
         return self.boxes <= BOX_TOLERANCE and self.scores <= SCORE_TOLERANCE and self.masks <= MASK_TOLERANCE
 
 
-class _Fixed(nn.Module):
-    """A network for images of one size, without torchvision's resizing and pasting: it returns 28 x 28 masks."""
+class _Exported(nn.Module):
+    """The network of the file: without torchvision's resizing and pasting, but with its padding."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -73,14 +72,41 @@ class _Fixed(nn.Module):
         self.register_buffer("mean", torch.tensor(network.transform.image_mean).reshape(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(network.transform.image_std).reshape(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        batch = (images - self.mean) / self.std
-        sizes = [(images.shape[-2], images.shape[-1])] * images.shape[0]
-        listed = ImageList(batch, [(int(height), int(width)) for height, width in sizes])
+    def forward(self, images: torch.Tensor, sizes: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        rows = torch.arange(images.shape[2], device=images.device) < sizes[:, :1]
+        columns = torch.arange(images.shape[3], device=images.device) < sizes[:, 1:]
+        inside = rows[:, None, :, None] & columns[:, None, None, :]
+        # As in torchvision, the padding is 0 after the normalization.
+        batch = torch.where(inside, (images - self.mean) / self.std, 0.0)
+        listed = ImageList(batch, [(size[0], size[1]) for size in sizes])
         levels = self.network.backbone(batch)
         proposals, _ = self.network.rpn(listed, levels)
         detections, _ = self.network.roi_heads(levels, proposals, listed.image_sizes)
-        return tuple(image[name] for image in detections for name in _OUTPUTS)
+        return tuple(image[name] for image in detections for name in OUTPUTS)
+
+
+def check_arguments(
+    path: str | os.PathLike[str], *, input_size: tuple[int, int] | None = None, batch_size: int = 1
+) -> None:
+    """Raises `SettingsError` for arguments of `export` that no network can be exported with.
+
+    Example:
+        >>> check_arguments("model.pt")
+        Traceback (most recent call last):
+        maskbridge.adapter.errors.SettingsError: model.pt: ONNX files end in .onnx
+    """
+    if Path(path).suffix != ".onnx":
+        raise SettingsError(f"{path}: ONNX files end in .onnx")
+    if Path(path).is_dir():
+        raise SettingsError(f"{path} is a folder: name a file")
+    if input_size is not None:
+        height, width = input_size
+        if min(height, width) < 2 * STEP or height % STEP or width % STEP:
+            raise SettingsError(
+                f"the input's height and width are multiples of {STEP} from {2 * STEP} on, not {height} x {width}"
+            )
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or not 1 <= batch_size <= 64:
+        raise SettingsError(f"batch_size is a whole number from 1 to 64, not {batch_size!r}")
 
 
 def export(
@@ -91,17 +117,14 @@ def export(
     batch_size: int = 1,
     images: Iterable[ImageInput] = (),
 ) -> Check:
-    """Writes an ONNX file for inputs of one size, and checks it on images with ONNX Runtime first.
+    """Writes an ONNX file, and checks it on images with ONNX Runtime first.
 
-    The graph takes ``images``, float32 [batch_size, 3, h, w] in 0..1 (it normalizes them itself), and returns for each
-    image ``boxes`` [N, 4] in pixels of the input, ``labels``, ``scores`` and ``masks`` [N, 1, 28, 28]; outputs of images
-    after the first have the image's number in their names. Class names and limits are in the metadata, which
-    `OnnxMaskRCNN` reads.
+    `docs/onnx.md` describes its inputs and outputs, as its own metadata does; `OnnxMaskRCNN` reads it.
 
     Args:
         model: what to export.
         path: ends in ``.onnx``; the file exists only if the check passed.
-        input_size: (h, w), multiples of 32; by default the size that an image of 4:3 is resized to.
+        input_size: (h, w), multiples of 32: images are scaled to fit into it; by default they are scaled as by ``model``.
         batch_size: images in an input.
         images: more images to check with, besides the bundled image of a person.
 
@@ -117,20 +140,15 @@ def export(
         maskbridge.adapter.errors.SettingsError: the input's height and width are multiples of 32 from 64 on, not 300 x 320
     """
     path = Path(path)
-    height, width = input_size or _default_size(model)
-    if path.suffix != ".onnx":
-        raise SettingsError(f"{path}: ONNX files end in .onnx")
-    if min(height, width) < 64 or height % 32 or width % 32:
-        raise SettingsError(f"the input's height and width are multiples of 32 from 64 on, not {height} x {width}")
-    if not 1 <= batch_size <= 64:
-        raise SettingsError(f"batch_size is a whole number from 1 to 64, not {batch_size!r}")
+    check_arguments(path, input_size=input_size, batch_size=batch_size)
     if any(value.device.type != "cpu" for value in model.network.parameters()):
         raise SettingsError("export works on the CPU: load the model with device='cpu'")
-    fixed = _Fixed(model.network).eval()
+    scaling = Scaling("fit", input_size) if input_size is not None else _scaling(model)
+    exported = _Exported(model.network).eval()
     with atomic_write(path) as temporary:
-        _write(fixed, temporary, (batch_size, 3, height, width))
-        _describe(temporary, model, (height, width), batch_size)
-        check = compare(fixed, temporary, [CHECK_IMAGE, *images], input_size=(height, width), batch_size=batch_size)
+        _write(exported, temporary, (batch_size, 3, 256, 320))
+        describe(temporary, model, scaling, batch_size)
+        check = compare(exported, temporary, [CHECK_IMAGE, *images], scaling=scaling, batch_size=batch_size)
         if not check.objects:
             raise ExportError("no object was detected in the images to check with: pass images with objects of its classes")
         if not check.passed:
@@ -141,24 +159,33 @@ def export(
     return check
 
 
-def compare(
-    fixed: nn.Module, path: Path, images: Sequence[ImageInput], *, input_size: tuple[int, int], batch_size: int
-) -> Check:
-    """Runs the same padded inputs through PyTorch and ONNX Runtime; objects of a class are matched by IoU."""
+def _scaling(model: MaskRCNN) -> Scaling:
+    transform = model.network.transform
+    if transform.fixed_size is not None:
+        raise SettingsError("this network resizes without keeping the sides' ratio (fixed_size): pass input_size=(h, w)")
+    if transform.size_divisible != STEP:
+        raise SettingsError(f"this network pads to multiples of {transform.size_divisible}, an ONNX file to {STEP}")
+    return Scaling("sides", (transform.min_size[-1], transform.max_size))
+
+
+def compare(exported: nn.Module, path: Path, images: Sequence[ImageInput], *, scaling: Scaling, batch_size: int) -> Check:
+    """Runs the same inputs through PyTorch and ONNX Runtime; objects of a class are matched by IoU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     objects, worst = 0, [0.0, 0.0, 0.0]
     for image in images:
-        fitted, _ = fit(read(image), input_size)
-        batch = torch.zeros((batch_size, 3, *input_size))
-        batch[:, :, : fitted.shape[-2], : fitted.shape[-1]] = fitted
+        pixels = read(image).cpu().permute(1, 2, 0).numpy()
+        size = scaling.size_of(pixels.shape[:2])
+        batch = np.zeros((batch_size, 3, *padded_size(size)), dtype=np.float32)
+        batch[:, :, : size[0], : size[1]] = resize(pixels, size)
+        sizes = np.tile(np.array(size, dtype=np.int64), (batch_size, 1))
         with torch.no_grad():
-            expected = [value.numpy() for value in fixed(batch)]
-        outputs = session.run(None, {"images": batch.numpy()})
+            expected = [value.numpy() for value in exported(torch.from_numpy(batch), torch.from_numpy(sizes))]
+        outputs = session.run(None, {"images": batch, "sizes": sizes})
         for first in range(0, 4 * batch_size, 4):
             objects += len(expected[first])
-            differences = _differences(expected[first : first + 4], outputs[first : first + 4], input_size)
+            differences = _differences(expected[first : first + 4], outputs[first : first + 4], size)
             worst = [max(pair) for pair in zip(worst, differences)]
     return Check(len(images), objects, *worst)
 
@@ -189,52 +216,22 @@ def _differences(
     )
 
 
-def _write(fixed: nn.Module, path: Path, shape: tuple[int, int, int, int]) -> None:
-    names = [name if image == 0 else f"{name}_{image}" for image in range(shape[0]) for name in _OUTPUTS]
+def _write(exported: nn.Module, path: Path, shape: tuple[int, int, int, int]) -> None:
+    # Traced with an image smaller than the input, so that nothing takes the two for one.
+    sizes = torch.tensor([[shape[2] - 40, shape[3] - 60]] * shape[0])
+    names = output_names(shape[0])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer: sizes are fixed on purpose
+            warnings.simplefilter("ignore")  # of the tracer: the batch size is fixed on purpose
             torch.onnx.export(
-                fixed,
-                (torch.rand(shape),),
+                exported,
+                (torch.rand(shape), sizes),
                 str(path),
-                input_names=["images"],
+                input_names=["images", "sizes"],
                 output_names=names,
-                dynamic_axes={name: {0: f"objects_{name}"} for name in names},
+                dynamic_axes={"images": {2: "height", 3: "width"}} | {name: {0: "objects"} for name in names},
                 opset_version=_OPSET,
                 dynamo=False,
             )
     except (RuntimeError, ValueError, TypeError) as error:
         raise ExportError(f"the network cannot be exported: {str(error).splitlines()[0]}") from error
-
-
-def _describe(path: Path, model: MaskRCNN, input_size: tuple[int, int], batch_size: int) -> None:
-    import onnx
-
-    graph = onnx.load(str(path))
-    heads = model.network.roi_heads
-    metadata = {
-        "format": FORMAT,
-        "class_names": model.class_names,
-        "height": input_size[0],
-        "width": input_size[1],
-        "batch_size": batch_size,
-        "builder": model.builder,
-        "weights": model.weights_name,
-        "fingerprint": model.fingerprint,
-        "score_threshold": heads.score_thresh,
-        "max_detections": heads.detections_per_img,
-        "preprocessing": "RGB in 0..1, scaled bilinearly to fit, top left, padded with 0",
-    }
-    onnx.helper.set_model_props(graph, {"maskbridge": json.dumps(metadata)})
-    onnx.save(graph, str(path))
-
-
-def _default_size(model: MaskRCNN) -> tuple[int, int]:
-    transform = model.network.transform
-    if transform.fixed_size is not None:
-        width, height = transform.fixed_size
-        return -(-height // 32) * 32, -(-width // 32) * 32
-    short = transform.min_size[-1]
-    long = min(round(short * 4 / 3), transform.max_size)
-    return -(-short // 32) * 32, -(-long // 32) * 32

@@ -1,4 +1,8 @@
-"""The network without PyTorch: a file of `maskbridge.adapter.export.onnx_export`, run by ONNX Runtime."""
+"""A file of `maskbridge.adapter.export.onnx_export`, run by ONNX Runtime.
+
+The network and the steps around it run without PyTorch; images are read as everywhere in this package, which imports it.
+`docs/onnx.md` has the same in numpy and ONNX Runtime alone.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from maskbridge.adapter.confidence import ConfidenceLike, confidence_of
 from maskbridge.adapter.errors import ImageError, SettingsError, WeightsError
-from maskbridge.adapter.images import ImageInput, all_or_raise, as_float, as_list, read_each
+from maskbridge.adapter.export.numpy_steps import Scaling, padded_size, paste, resize
+from maskbridge.adapter.export.onnx_metadata import FORMAT
+from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read_each
 from maskbridge.adapter.instances import Instances
+from maskbridge.adapter.masks import MaskCrop
 from maskbridge.adapter.optional_dependencies import requires
-from maskbridge.adapter.pasting import paste
 from maskbridge.adapter.settings import Settings, request_settings
 
 if TYPE_CHECKING:
     import onnxruntime
 
-FORMAT = "1"
-
 
 class OnnxMaskRCNN:
-    """A Mask R-CNN in an ONNX file, from images to `Instances`, as `MaskRCNN` is.
+    """A Mask R-CNN in an ONNX file, from images to `Instances`, with the results of the `MaskRCNN` that was exported.
 
-    An image is scaled to fit the file's fixed input, its sides' ratio kept, and padded; so results are those of `MaskRCNN`
-    at that input's size.
+    What a `MaskRCNN` is given when it is loaded (``min_size``, ``builder``, …) is fixed in the file; ``device`` and
+    ``precision`` are the ``providers``. A file has neither `MaskRCNN.encode` nor `MaskRCNN.segment_boxes`.
 
     Args:
         path: a file that ``maskbridge export`` wrote.
@@ -44,7 +46,11 @@ class OnnxMaskRCNN:
 
     Attributes:
         class_names: names by label, the background first.
-        input_size: (h, w) of the network's input.
+        scaling: how images are scaled for the network.
+        batch_size: images in each input of the file.
+        builder: the network's builder, as in `MaskRCNN`.
+        weights_name: the name of the exported weights.
+        fingerprint: that of the exported `MaskRCNN`.
 
     Example:
         ``OnnxMaskRCNN("people.onnx").predict(["street.jpg"], confidence_threshold=0.5)``
@@ -70,7 +76,8 @@ class OnnxMaskRCNN:
             properties = self._session.get_modelmeta().custom_metadata_map
             metadata = json.loads(properties["maskbridge"])
             if metadata["format"] != FORMAT:
-                raise WeightsError(f"{path}: written by a newer maskbridge (format {metadata['format']})")
+                age = "an older" if str(metadata["format"]) < FORMAT else "a newer"
+                raise WeightsError(f"{path}: written by {age} maskbridge (format {metadata['format']}): export it again")
         except KeyError:
             raise WeightsError(f"{path}: was not written by maskbridge export: its metadata is missing") from None
         except WeightsError:
@@ -78,11 +85,16 @@ class OnnxMaskRCNN:
         except Exception as error:  # ONNX Runtime's own errors share no public base
             raise WeightsError(f"{path}: cannot be read as an ONNX file ({str(error).splitlines()[0]})") from None
         self.class_names: tuple[str, ...] = tuple(metadata["class_names"])
-        self.input_size: tuple[int, int] = (int(metadata["height"]), int(metadata["width"]))
+        self.scaling = Scaling(metadata["scaling"], (int(metadata["limits"][0]), int(metadata["limits"][1])))
         self.batch_size = int(metadata["batch_size"])
+        self.builder: str = metadata["builder"]
+        self.weights_name: str = metadata["weights"]
         self.fingerprint: str = metadata["fingerprint"]
         self._score_threshold = float(metadata["score_threshold"])
         self._max_detections = int(metadata["max_detections"])
+
+    def __repr__(self) -> str:
+        return f"OnnxMaskRCNN({self.weights_name!r}, builder={self.builder!r})"
 
     def settings(
         self,
@@ -91,6 +103,7 @@ class OnnxMaskRCNN:
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
+        masks: bool = True,
     ) -> Settings:
         """Checks the settings of a request; see `MaskRCNN.settings`.
 
@@ -101,7 +114,12 @@ class OnnxMaskRCNN:
         limit = self._max_detections if max_detections is None else max_detections
         confidence = confidence_of(threshold)
         settings = request_settings(
-            self.class_names, confidence, mask_threshold=mask_threshold, classes=classes, max_detections=limit
+            self.class_names,
+            confidence,
+            mask_threshold=mask_threshold,
+            classes=classes,
+            max_detections=limit,
+            masks=masks,
         )
         if settings.confidence_threshold < self._score_threshold:
             raise SettingsError(
@@ -121,11 +139,12 @@ class OnnxMaskRCNN:
         mask_threshold: float = 0.5,
         classes: Collection[str] | None = None,
         max_detections: int | None = None,
+        batch_size: int | None = None,
     ) -> list[Instances]:
         """Detects the objects in images; arguments, results and errors are those of `MaskRCNN.predict`.
 
         Classes and thresholds choose among the detections in the file's limits: with ``classes``, unlike in `MaskRCNN`,
-        objects of other classes count towards the file's maximum.
+        objects of other classes count towards the file's maximum. ``batch_size`` is at most the file's.
         """
         settings = self.settings(
             confidence_threshold=confidence_threshold,
@@ -133,49 +152,61 @@ class OnnxMaskRCNN:
             classes=classes,
             max_detections=max_detections,
         )
-        return all_or_raise(self.predict_each(as_list(images), settings=settings))
+        return all_or_raise(self.predict_each(as_list(images), settings=settings, batch_size=batch_size))
 
     def predict_each(
-        self, images: Iterable[ImageInput], *, settings: Settings | None = None
+        self, images: Iterable[ImageInput], *, settings: Settings | None = None, batch_size: int | None = None
     ) -> Iterator[Instances | ImageError]:
         """Like `predict`, one image after another: images are read when needed, an invalid one yields its `ImageError`."""
         settings = self.settings() if settings is None else settings
-        for chunk in read_each(images, self.batch_size):
-            valid = [image for image in chunk if not isinstance(image, ImageError)]
-            instances = iter(self._run(valid, settings) if valid else [])
-            yield from (image if isinstance(image, ImageError) else next(instances) for image in chunk)
+        size = self.batch_size if batch_size is None else batch_size
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= self.batch_size:
+            raise SettingsError(f"this file was exported with a batch_size of {self.batch_size}: 1 to that, not {size!r}")
+        for chunk in read_each(images, size):
+            results: dict[int, Instances | ImageError] = {}
+            groups: dict[tuple[int, int], dict[int, np.ndarray]] = {}
+            for index, image in enumerate(chunk):
+                if isinstance(image, ImageError):
+                    results[index] = image
+                else:
+                    pixels = image.cpu().permute(1, 2, 0).numpy()
+                    groups.setdefault(padded_size(self.scaling.size_of(pixels.shape[:2])), {})[index] = pixels
+            for shape, group in groups.items():
+                results.update(zip(group, self._run(list(group.values()), shape, settings)))
+            yield from (results[index] for index in range(len(chunk)))
 
-    def _run(self, images: Sequence[torch.Tensor], settings: Settings) -> list[Instances]:
-        height, width = self.input_size
-        batch = np.zeros((self.batch_size, 3, height, width), dtype=np.float32)
-        scales = []
+    def _run(self, images: Sequence[np.ndarray], shape: tuple[int, int], settings: Settings) -> list[Instances]:
+        """The instances in images ([H, W, 3]) of one padded size."""
+        batch = np.zeros((self.batch_size, 3, *shape), dtype=np.float32)
+        sizes = np.full((self.batch_size, 2), shape, dtype=np.int64)
         for index, image in enumerate(images):
-            fitted, scale = fit(image, self.input_size)
-            batch[index, :, : fitted.shape[-2], : fitted.shape[-1]] = fitted.numpy()
-            scales.append(scale)
-        outputs: list[Any] = self._session.run(None, {"images": batch})
-        results = []
-        for index, image in enumerate(images):
-            detected = _Detected(*outputs[4 * index : 4 * index + 4])
-            results.append(self._instances((image.shape[-2], image.shape[-1]), scales[index], detected, settings))
-        return results
+            sizes[index] = height, width = self.scaling.size_of(image.shape[:2])
+            batch[index, :, :height, :width] = resize(image, (height, width))
+        outputs: list[Any] = self._session.run(None, {"images": batch, "sizes": sizes})
+        return [
+            self._instances(image.shape[:2], sizes[index], _Detected(*outputs[4 * index : 4 * index + 4]), settings)
+            for index, image in enumerate(images)
+        ]
 
     def _instances(
-        self, size: tuple[int, int], scale: tuple[float, float], detected: _Detected, settings: Settings
+        self, size: tuple[int, int], input_size: np.ndarray, detected: _Detected, settings: Settings
     ) -> Instances:
         by_label = settings.class_thresholds or (settings.confidence_threshold,) * len(self.class_names)
         threshold = np.asarray(by_label, dtype=np.float32)[detected.labels]
         allowed = (detected.scores > threshold) & np.array(settings.classes)[detected.labels]
         kept = np.flatnonzero(allowed)[: settings.max_detections]
-        in_image = detected.boxes[kept] / np.array([scale[1], scale[0], scale[1], scale[0]], dtype=np.float32)
-        in_image = in_image.clip(0, [size[1], size[0], size[1], size[0]]).astype(np.float32)
-        masks = torch.from_numpy(detected.masks[kept, 0])
+        down, right = (np.float32(size[side]) / np.float32(input_size[side]) for side in (0, 1))
+        boxes = detected.boxes[kept] * np.array([right, down, right, down], dtype=np.float32)
+        masks: tuple[MaskCrop | None, ...] = (None,) * len(kept)
+        if settings.masks:
+            probabilities = detected.masks[kept, 0]
+            masks = tuple(paste(mask, box, size, settings.mask_threshold) for mask, box in zip(probabilities, boxes))
         return Instances(
             size=size,
-            boxes=in_image,
+            boxes=boxes,
             labels=detected.labels[kept],
             class_names=self.class_names,
-            masks=tuple(paste(masks, torch.from_numpy(in_image), size, settings.mask_threshold)),
+            masks=masks,
             scores=detected.scores[kept],
         )
 
@@ -195,21 +226,3 @@ class _Detected:
     labels: np.ndarray
     scores: np.ndarray
     masks: np.ndarray
-
-
-def fit(image: torch.Tensor, input_size: tuple[int, int]) -> tuple[torch.Tensor, tuple[float, float]]:
-    """An image ([3, H, W] of `maskbridge.adapter.images.read`) scaled to fit an input of (h, w), sides' ratio kept.
-
-    Returns:
-        float32 [3, h', w'] in 0..1, not padded, and the factors (vertical, horizontal) from image to input.
-
-    Example:
-        >>> fitted, scale = fit(torch.zeros(3, 100, 200, dtype=torch.uint8), (320, 320))
-        >>> tuple(fitted.shape), scale
-        ((3, 160, 320), (1.6, 1.6))
-    """
-    height, width = image.shape[-2:]
-    factor = min(input_size[0] / height, input_size[1] / width)
-    scaled = max(round(height * factor), 1), max(round(width * factor), 1)
-    resized = F.interpolate(as_float(image)[None].cpu(), size=scaled, mode="bilinear", align_corners=False)[0]
-    return resized, (scaled[0] / height, scaled[1] / width)

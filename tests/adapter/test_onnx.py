@@ -2,62 +2,139 @@
 
 from __future__ import annotations
 
+import json
+import re
+import warnings
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-import torch
 from PIL import Image
 
-from maskbridge.adapter import ImageError, MaskRCNN, OnnxMaskRCNN, SettingsError, WeightsError
+from maskbridge.adapter import ImageError, Instances, MaskRCNN, OnnxMaskRCNN, SettingsError, WeightsError
 from maskbridge.adapter.export import onnx_export as exporting
 from maskbridge.adapter.export.onnx_export import CHECK_IMAGE, ExportError, export
-from maskbridge.adapter.export.onnx_mask_rcnn import fit
-from maskbridge.adapter.images import read
 from seeded import seeded
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+PROGRAM = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "onnx.md").read_text(), flags=re.M | re.S)[-1]
+SHAPES = {
+    "square": (512, 512),
+    "portrait": (512, 250),
+    "wide": (150, 512),
+    "flat": (40, 900),
+    "tiny": (12, 9),
+    "one pixel": (1, 1),
+    "100 megapixels": (8700, 11500),
+}
+
+
+@pytest.fixture(scope="module", params=["the model's own size", "320 x 320, two a batch"])
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, bundled: MaskRCNN, images: list[Path]
+) -> tuple[Path, MaskRCNN]:
+    """A file, and the model whose results it should give."""
+    path = tmp_path_factory.mktemp("onnx") / "people.onnx"
+    if request.param.startswith("the"):
+        assert export(bundled, path, images=images).passed
+        return path, bundled
+    assert export(bundled, path, input_size=(320, 320), batch_size=2, images=images).passed
+    return path, MaskRCNN(bundled.weights, min_size=320, max_size=320)
+
+
+@pytest.fixture
+def file(exported: tuple[Path, MaskRCNN]) -> Path:
+    return exported[0]
 
 
 @pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory, bundled: MaskRCNN, images: list[Path]) -> Path:
-    path = tmp_path_factory.mktemp("onnx") / "people.onnx"
-    check = export(bundled, path, batch_size=2, images=images)
-    assert check.passed
-    assert check.objects >= 2 * len(images)
-    return path
+def of_all_shapes(astronaut: np.ndarray) -> dict[str, Image.Image]:
+    return {name: Image.fromarray(astronaut).resize((width, height)) for name, (height, width) in SHAPES.items()}
 
 
-def test_the_same_input_gives_the_same_objects(file: Path, bundled: MaskRCNN, images: list[Path]) -> None:
+def check_equal(actual: Instances, expected: Instances) -> None:
+    """Within the tolerances of an export."""
+    assert (actual.size, actual.names) == (expected.size, expected.names)
+    assert actual.scores is not None
+    assert expected.scores is not None
+    np.testing.assert_allclose(actual.boxes, expected.boxes, atol=1e-2)
+    np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)
+    for one, other in zip(actual.masks, expected.masks):
+        assert one is not None
+        assert other is not None
+        x1, y1 = min(one.x, other.x), min(one.y, other.y)
+        x2, y2 = (max(c.x + c.pixels.shape[1] for c in (one, other)), max(c.y + c.pixels.shape[0] for c in (one, other)))
+        different = one.window(x1, y1, x2, y2) != other.window(x1, y1, x2, y2)
+        assert different.sum() <= 0.001 * max(other.pixels.sum(), 1000)
+
+
+def test_every_image_has_the_objects_of_the_model(
+    exported: tuple[Path, MaskRCNN], of_all_shapes: dict[str, Image.Image], images: list[Path]
+) -> None:
+    (path, model), several = exported, [*of_all_shapes.values(), *images]
+    results = OnnxMaskRCNN(path).predict(several)
+    assert sum(len(result) for result in results) > 20
+    for actual, image in zip(results, several):
+        check_equal(actual, model.predict(image)[0])
+
+
+def test_a_program_without_this_package_gives_the_same_masks(
+    file: Path, of_all_shapes: dict[str, Image.Image], images: list[Path], tmp_path: Path
+) -> None:
+    Image.fromarray(np.asarray(of_all_shapes["100 megapixels"])).save(tmp_path / "large.bmp")
+    model, counts = OnnxMaskRCNN(file), []
+    for path in [*images, tmp_path / "large.bmp"]:
+        code = PROGRAM.replace("results/people.onnx", str(file)).replace("maskbridge-demo/images/street.jpg", str(path))
+        names: dict[str, Any] = {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            exec(code, names)
+            (expected,) = model.predict(path, confidence_threshold=0.5)
+        np.testing.assert_array_equal(names["boxes"][names["detected"]], expected.boxes)
+        assert all(map(np.array_equal, names["frames"], expected.frames()))
+        counts.append((len(names["frames"]), len(expected)))
+    assert all(one == other for one, other in counts)
+    assert sum(one for one, _ in counts) >= len(images)
+    assert "maskbridge" not in PROGRAM.replace('["maskbridge"]', "").replace("maskbridge-demo", "")
+
+
+def test_the_file_describes_itself(exported: tuple[Path, MaskRCNN]) -> None:
+    path, model = exported
+    session = onnxruntime.InferenceSession(path)
+    batch = OnnxMaskRCNN(path).batch_size
+    assert {value.name: value.shape for value in session.get_inputs()} == {
+        "images": [batch, 3, "height", "width"],
+        "sizes": [batch, 2],
+    }
+    shapes = {"boxes": [4], "labels": [], "scores": [], "masks": [1, 28, 28]}
+    names = [f"_{image}" if image else "" for image in range(batch)]
+    assert {value.name: value.shape for value in session.get_outputs()} == {
+        name + end: [f"objects{end}", *shape] for end in names for name, shape in shapes.items()
+    }
+    about = json.loads(session.get_modelmeta().custom_metadata_map["maskbridge"])
+    assert about["class_names"] == list(model.class_names)
+    assert set(about["inputs"]) == {"images", "sizes"}
+    assert set(about["outputs"]) == set(shapes)
+    assert "bilinear" in session.get_modelmeta().description
+    assert all(value.doc_string for value in [*onnx.load(str(path)).graph.input, *onnx.load(str(path)).graph.output])
+
+
+def test_arguments_are_those_of_the_model(file: Path, images: list[Path]) -> None:
     model = OnnxMaskRCNN(file)
-    assert model.class_names == bundled.class_names
-    assert model.fingerprint == bundled.fingerprint
-    for image in [CHECK_IMAGE, *images]:
-        fitted, _ = fit(read(image), model.input_size)
-        # An image of just this size is not resized by either: the same padded input.
-        padded = torch.zeros((3, *model.input_size))
-        padded[:, : fitted.shape[-2], : fitted.shape[-1]] = fitted.clamp(0, 1)
-        height, width = model.input_size
-        whole = MaskRCNN(bundled.weights, min_size=height, max_size=width)
-        (expected,), (actual,) = whole.predict([padded]), model.predict([padded])
-        assert len(actual) == len(expected)
-        np.testing.assert_allclose(actual.boxes, expected.boxes, atol=1e-2)
-        np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)  # type: ignore[arg-type]
-        for one, other in zip(actual.frames(), expected.frames()):
-            assert (one != other).sum() <= 0.001 * max(other.sum(), 1000)
-
-
-def test_images_of_any_size_in_batches(file: Path, bundled: MaskRCNN, images: list[Path]) -> None:
-    model = OnnxMaskRCNN(file)
-    results = model.predict([CHECK_IMAGE, images[0], images[1]], confidence_threshold=0.5)
-    with Image.open(images[0]) as image:
-        assert results[1].size == (image.height, image.width)
-    (alone,) = model.predict(CHECK_IMAGE, confidence_threshold=0.5)
-    np.testing.assert_allclose(alone.boxes, results[0].boxes, atol=1e-2)
-    (expected,) = bundled.predict(CHECK_IMAGE, confidence_threshold=0.5)
-    assert alone.names[0] == expected.names[0] == "person"
-    overlap = (alone.frame(0) & expected.frame(0)).sum() / (alone.frame(0) | expected.frame(0)).sum()
-    assert overlap > 0.8, "the inputs' scales differ, the person does not"
-    assert len(model.predict(CHECK_IMAGE, max_detections=1)[0]) == 1
+    assert model.class_names == ("__background__", "person")
+    assert repr(model) == "OnnxMaskRCNN('bundled', builder='maskrcnn_mobilenet_v2_fpn')"
+    own, other = (set(signature(kind.predict).parameters) for kind in (MaskRCNN, OnnxMaskRCNN))
+    assert own == other
+    assert len(model.predict(CHECK_IMAGE, max_detections=1, batch_size=1)[0]) == 1
+    (result,) = model.predict_each([CHECK_IMAGE], settings=model.settings(masks=False))
+    assert isinstance(result, Instances)
+    assert set(result.masks) == {None}
 
 
 def test_a_bad_image_is_named_and_alone(file: Path, tmp_path: Path) -> None:
@@ -75,6 +152,7 @@ def test_wrong_settings_are_named(file: Path) -> None:
         ({"confidence_threshold": 0.01}, "exported with a confidence_threshold of 0.05"),
         ({"max_detections": 101}, "at most 100"),
         ({"classes": ["zebra"]}, "unknown class 'zebra'"),
+        ({"batch_size": model.batch_size + 1}, "exported with a batch_size of"),
     ):
         with pytest.raises(SettingsError, match=message):
             model.predict(CHECK_IMAGE, **options)  # type: ignore[arg-type]
@@ -85,7 +163,14 @@ def test_files_that_are_not_ours(file: Path, tmp_path: Path) -> None:
     graph = onnx.load(str(file))
     del graph.metadata_props[:]
     onnx.save(graph, str(tmp_path / "other.onnx"))
-    for name, message in (("text", "cannot be read"), ("other", "not written by maskbridge"), ("none", "cannot be read")):
+    onnx.helper.set_model_props(graph, {"maskbridge": json.dumps({"format": "1"})})
+    onnx.save(graph, str(tmp_path / "older.onnx"))
+    for name, message in (
+        ("text", "cannot be read"),
+        ("other", "not written by maskbridge"),
+        ("older", r"written by an older maskbridge .*export it again"),
+        ("none", "cannot be read"),
+    ):
         with pytest.raises(WeightsError, match=message):
             OnnxMaskRCNN(tmp_path / f"{name}.onnx")
 

@@ -120,6 +120,10 @@ def test_two_processes_share_a_training(folder: Path, tmp_path: Path) -> None:
         (["evaluate", "{folder}/list.json"], "is not a JSON export"),
         (["evaluate", "{folder}/list.json", "--split", "train"], "Label Studio has no splits"),
         (["export", "--height", "320"], "--height and --width must be set together"),
+        # Before weights are loaded:
+        (["export", "--weights", "nosuch", "--height", "320", "--width", "300"], "multiples of 32 from 64 on, not 320 x"),
+        (["export", "--weights", "nosuch", "--batch-size", "65"], "batch_size is a whole number from 1 to 64, not 65"),
+        (["export", "--weights", "nosuch", "--images", "{folder}/nosuch.png"], "nosuch.png: no such file"),
     ],
 )
 def test_mistakes_are_named_in_a_line(arguments: list[str], output: str, folder: Path, tmp_path: Path) -> None:

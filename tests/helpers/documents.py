@@ -28,6 +28,7 @@ DOCUMENTS = (
     "docs/fiftyone.md",
     "docs/label-studio.md",
     "docs/training.md",
+    "docs/onnx.md",
     "docs/accuracy.md",
     "docs/troubleshooting.md",
     "docs/stability.md",
