@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskbridge.adapter import coco, polygons
+from maskbridge.adapter import polygons
 from maskbridge.adapter.masks import MaskCrop, crop_of_frame
 
 if TYPE_CHECKING:
+    import supervision
     import torch
 
 BACKGROUND = "__background__"
@@ -212,20 +213,9 @@ class Instances:
         ``category_id`` is the label; with COCO's weights that is COCO's category id. Ids and attributes are added unless
         None; an object with a box only has no ``segmentation``.
         """
-        results = []
-        for index, (x1, y1, x2, y2) in enumerate(self.boxes.astype(np.float64)):
-            result: dict[str, Any] = {"image_id": image_id, "category_id": int(self.labels[index])}
-            result["bbox"] = [float(x1), float(y1), float(x2 - x1), float(y2 - y1)]
-            if self.scores is not None:
-                result["score"] = float(self.scores[index])
-            if (crop := self.masks[index]) is not None:
-                result["segmentation"] = coco.encode_rle(crop, self.size)
-            if self.ids is not None:
-                result["id"] = self.ids[index]
-            if self.attributes is not None:
-                result |= {k: v for k, v in self.attributes[index].items() if k not in result}
-            results.append(result)
-        return results
+        from maskbridge.adapter.conversions import coco_results
+
+        return coco_results.to_coco(self, image_id)
 
     @classmethod
     def from_coco(
@@ -241,25 +231,44 @@ class Instances:
         Raises:
             AnnotationError: a mask or box is invalid, or a category is not in ``categories``.
         """
-        annotations = list(annotations)
-        labels_of = {category: label for label, category in enumerate(categories)}
-        boxes, masks = [], []
-        for annotation in annotations:
-            if annotation.get("category_id") not in labels_of:
-                raise coco.AnnotationError(f"category {annotation.get('category_id')} is not in the categories")
-            mask = coco.decode_segmentation(annotation.get("segmentation"), size)
-            masks.append(mask)
-            boxes.append(coco.corners_of(annotation.get("bbox"), mask))
-        return cls(
-            size=size,
-            boxes=np.asarray(boxes, dtype=np.float32),
-            labels=np.asarray([labels_of[annotation["category_id"]] for annotation in annotations], dtype=np.int64),
-            class_names=tuple(categories.values()),
-            masks=tuple(masks),
-            scores=np.asarray([a["score"] for a in annotations]) if all("score" in a for a in annotations) else None,
-            ids=tuple(str(a["id"]) for a in annotations) if all("id" in a for a in annotations) else None,
-            attributes=tuple({k: v for k, v in a.items() if k not in _COCO_KEYS} for a in annotations),
-        )
+        from maskbridge.adapter.conversions import coco_results
+
+        return coco_results.from_coco(annotations, size, categories)
+
+    def to_supervision(self) -> supervision.Detections:
+        """Converts to supervision's ``Detections``: masks as full frames, class names in ``data["class_name"]``.
+
+        Labels are ``class_id``; ids and attributes are further keys of ``data``.
+
+        Raises:
+            MissingExtraError: supervision is not installed.
+        """
+        from maskbridge.adapter.conversions import supervision_detections
+
+        return supervision_detections.to_supervision(self)
+
+    @classmethod
+    def from_supervision(
+        cls,
+        detections: supervision.Detections,
+        class_names: Sequence[str] | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> Instances:
+        """The inverse of `to_supervision`, also for detections of other models.
+
+        Args:
+            detections: with or without masks, scores and ``data``.
+            class_names: names by label, the background first; by default those in ``data["class_name"]``. An object's label
+                is that of its name, or its ``class_id`` where ``data`` has no names.
+            size: (H, W) of the image; only needed without masks.
+
+        Raises:
+            ValueError: there are neither masks nor a size, or neither names nor ``class_names``, or a name is unknown.
+        """
+        from maskbridge.adapter.conversions import supervision_detections
+
+        return supervision_detections.from_supervision(detections, class_names, size=size)
 
     def to_polygons(
         self, *, max_points: int = polygons.MAX_POINTS, min_iou: float = polygons.MIN_IOU
@@ -289,4 +298,3 @@ class Instances:
 
 
 _PER_INSTANCE = ("boxes", "labels", "masks", "scores", "ids", "attributes")
-_COCO_KEYS = {"id", "image_id", "category_id", "bbox", "score", "segmentation"}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+import maskbridge
 from maskbridge.cli import check, demo, evaluate, export, predict, serve, train
 
 app = typer.Typer(
@@ -26,9 +27,7 @@ app.command("serve")(serve.serve)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"maskbridge {version('maskbridge')}")
+        print(f"maskbridge {maskbridge.__version__}")
         raise typer.Exit
 
 

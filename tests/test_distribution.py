@@ -79,7 +79,12 @@ def test_the_wheel_holds_the_package_and_nothing_else(dist: Path) -> None:
     with zipfile.ZipFile(wheel) as zipped:
         names = set(zipped.namelist())
     assert {name.split("/")[0] for name in names} == {"maskbridge", f"maskbridge-{version.group(1)}.dist-info"}
-    data = ("adapter/py.typed", "adapter/data/person-tiny.safetensors", "backend/web/templates/status.html",
+    assert {name for name in names if name.startswith("maskbridge/") and name.count("/") == 1} == {
+        "maskbridge/__init__.py",
+        "maskbridge/__main__.py",
+        "maskbridge/py.typed",
+    }
+    data = ("adapter/data/person-tiny.safetensors", "backend/web/templates/status.html",
             "cli/demo_images/CREDITS.txt", "cli/demo_images/street.jpg", "plugin/manifest.json")  # fmt: skip
     assert {f"maskbridge/{name}" for name in data} <= names
     assert not any("tests" in name or name.endswith((".pyc", ".lock")) for name in names)
@@ -95,7 +100,11 @@ def test_installed_from_the_wheel_outside_of_the_clone(dist: Path, tmp_path: Pat
     outside = tmp_path / "outside"
     outside.mkdir()
     program = programs / "maskbridge"
-    assert run(program, "--version", cwd=outside, **home).startswith("maskbridge ")
+    version = run(program, "--version", cwd=outside, **home)
+    assert re.fullmatch(r"maskbridge \d+\.\d+\.\d+\n", version)
+    assert run(programs / "python", "-m", "maskbridge", "--version", cwd=outside, **home) == version
+    printed = "import maskbridge; print('maskbridge', maskbridge.__version__)"
+    assert run(programs / "python", "-c", printed, cwd=outside, **home) == version
     for command in COMMANDS:
         assert "Usage: maskbridge" in run(program, command, "--help", cwd=outside, **home)
     shown = run(program, "demo", cwd=outside, **home)

@@ -64,11 +64,9 @@ def test_types(tmp_path: Path) -> None:
     """mypy does not follow an editable install: it checks a copy of the tree, laid out as it is installed."""
     package = tmp_path / "maskbridge"
     package.mkdir()
-    for room in ROOMS:
-        name = room.__name__.split(".")[1]
+    for name in ["__init__.py", "__main__.py", *(room.__name__.split(".")[1] for room in ROOMS)]:
         (package / name).symlink_to(ROOT / name)
-    packages = [argument for room in ROOMS for argument in ("-p", room.__name__)]
-    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), *packages]
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "-p", "maskbridge"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -94,7 +92,7 @@ def test_all_packages_are_listed() -> None:
         for room in ROOMS
         for path in Path(room.__path__[0]).rglob("__init__.py")
     }
-    assert set(listed) == packages
+    assert set(listed) == packages | {"maskbridge"}
 
 
 def test_the_bundled_weights_are_small() -> None:

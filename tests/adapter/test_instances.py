@@ -205,3 +205,72 @@ def assert_same(actual: Instances, expected: Instances, *, scores: bool = True) 
         np.testing.assert_allclose(actual.scores, expected.scores, rtol=1e-6)  # type: ignore[arg-type]
     for frame, other in zip(actual.frames(), expected.frames()):
         np.testing.assert_array_equal(frame, other)
+
+
+def test_supervision_and_back(people: Instances) -> None:
+    detections = people.to_supervision()
+    assert detections.data["class_name"].tolist() == people.names
+    np.testing.assert_array_equal(detections.class_id, people.labels)
+    np.testing.assert_array_equal(np.stack(list(people.frames())), detections.mask)
+    check_equal(Instances.from_supervision(detections), people)
+    confident = detections[detections.confidence > 0.5]  # what people use it for
+    check_equal(Instances.from_supervision(confident), people[people.scores > 0.5])  # type: ignore[operator]
+
+
+def test_supervision_with_compact_masks(people: Instances) -> None:
+    from supervision.detection.compact_mask import CompactMask
+
+    detections = people.to_supervision()
+    assert isinstance(detections.mask, np.ndarray)
+    detections.mask = CompactMask.from_dense(detections.mask, detections.xyxy, image_shape=people.size)
+    actual = Instances.from_supervision(detections)
+    for one, other, (x1, y1, x2, y2) in zip(actual.frames(), people.frames(), people.boxes.astype(int)):
+        inside = np.s_[y1:y2, x1:x2]  # supervision cuts masks to their boxes
+        np.testing.assert_array_equal(one[inside], other[inside])
+
+
+def test_supervision_keeps_ids_and_attributes() -> None:
+    names = ("__background__", "a cat", "ein Zebra 斑马")
+    drawn = Instances(
+        (4, 6), [[0, 0, 2, 2], [1, 1, 5, 3]], [2, 1], names, [None, MaskCrop(1, 1, np.ones((2, 4), dtype=bool))],
+        ids=["k1", "k2"], attributes=[{"tags": ["a", "b"], "note": "x"}, {"tags": ["c", "d"]}],
+    )  # fmt: skip
+    actual = Instances.from_supervision(drawn.to_supervision(), names)
+    assert (actual.names, actual.ids, actual.scores) == (drawn.names, drawn.ids, None)
+    assert actual.attributes == ({"tags": ["a", "b"], "note": "x"}, {"tags": ["c", "d"], "note": None})
+    np.testing.assert_array_equal(actual.labels, [2, 1])
+    assert [frame.sum() for frame in actual.frames()] == [0, 8]
+
+
+def test_supervision_of_other_models() -> None:
+    import supervision as sv
+
+    yolo = sv.Detections(
+        np.array([[0, 0, 4, 4], [1, 1, 2, 2], [0, 0, 1, 1]], dtype=float),
+        confidence=np.array([0.9, 0.8, 0.7]),
+        class_id=np.array([7, 0, 7]),
+        data={"class_name": np.array(["truck", "person", "truck"])},
+    )
+    actual = Instances.from_supervision(yolo, size=(8, 9))
+    assert (actual.class_names, actual.names) == (("__background__", "person", "truck"), ["truck", "person", "truck"])
+    yolo.data = {}
+    assert Instances.from_supervision(yolo, [f"{i}" for i in range(8)], size=(8, 9)).names == ["7", "0", "7"]
+    for options, message in (
+        ({"size": (8, 9)}, "no class names"),
+        ({"class_names": ["a"] * 8}, "pass size"),
+        ({"class_names": ["a", "b"], "size": (8, 9)}, "labels must be in 0..1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Instances.from_supervision(yolo, **options)  # type: ignore[arg-type]
+    yolo.data = {"class_name": np.array(["truck", "person", "zebra"])}
+    with pytest.raises(ValueError, match="the names zebra are not in class_names"):
+        Instances.from_supervision(yolo, ["__background__", "truck", "person"], size=(8, 9))
+    empty = Instances.from_supervision(sv.Detections.empty(), ["__background__"], size=(8, 9))
+    assert len(empty) == 0
+
+
+def check_equal(actual: Instances, expected: Instances) -> None:
+    assert (actual.size, actual.names, len(actual)) == (expected.size, expected.names, len(expected))
+    np.testing.assert_array_equal(actual.boxes, expected.boxes)
+    np.testing.assert_array_equal(actual.scores, expected.scores)  # type: ignore[arg-type]
+    assert all(map(np.array_equal, actual.frames(), expected.frames()))

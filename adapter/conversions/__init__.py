@@ -1,0 +1,1 @@
+"""Instances in the forms of other libraries, behind the methods of `Instances`."""
