@@ -67,6 +67,8 @@ def nearest(name: str, allowed: Iterable[str], *, show: int = 12) -> str:
         'allowed: car, person'
     """
     names = list(allowed)
+    if not names:
+        return "there are none"
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(n) for n in close) + "?"

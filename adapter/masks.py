@@ -91,5 +91,14 @@ class MaskCrop:
 
 
 def crop_of_frame(frame: np.ndarray) -> MaskCrop:
-    """The trimmed crop of a full-frame mask ([H, W], nonzero on the object)."""
-    return MaskCrop(0, 0, np.asarray(frame) != 0).trimmed()
+    """The trimmed crop of a full-frame mask ([H, W], nonzero on the object).
+
+    Example:
+        >>> frame = np.zeros((4, 5), dtype=bool)
+        >>> frame[1, 2:4] = True
+        >>> crop = crop_of_frame(frame)
+        >>> crop.x, crop.y, crop.pixels.tolist()
+        (2, 1, [[True, True]])
+    """
+    crop = MaskCrop(0, 0, np.asarray(frame) != 0).trimmed()
+    return MaskCrop(crop.x, crop.y, crop.pixels.copy())  # a view would keep the whole frame in memory

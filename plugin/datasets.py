@@ -44,6 +44,8 @@ def flat(collection: fo.core.collections.SampleCollection) -> fo.core.collection
     if isinstance(collection, fop.PatchesView):
         ids = list(dict.fromkeys(collection.values("sample_id")))
         collection = collection._root_dataset.select(ids, ordered=True)
+    if collection.media_type is None:
+        raise SettingsError("the dataset has no samples")
     if collection.media_type == fom.GROUP:
         collection = collection.select_group_slices(collection.group_slice)
     if collection.media_type not in (fom.IMAGE, fom.VIDEO):

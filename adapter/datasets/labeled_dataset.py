@@ -133,13 +133,20 @@ class LabeledDataset(Sequence[LabeledImage]):
     def split(self, fraction: float) -> tuple[LabeledDataset, LabeledDataset]:
         """Two parts, the second with about this fraction of the images.
 
-        The split depends on an image's name alone: when more images are labeled later, no image changes its part.
+        The split depends on an image's name alone: when more images are labeled later, no image changes its part. Where no
+        label would be left in the first part, all images stay in it; that and an empty second part are in its ``notes``.
         """
         second = [_hash_fraction(image.name) < fraction for image in self.images]
         parts = [
             tuple(image for image, in_second in zip(self.images, second) if in_second is part) for part in (False, True)
         ]
-        return replace(self, images=parts[0]), LabeledDataset(parts[1], self.class_names)
+        notes = self.notes
+        if self.objects and not any(map(len, parts[0])):
+            parts = [self.images, ()]
+            notes += (f"{len(self)} images are too few to keep some for validation: all are trained on",)
+        elif fraction and not parts[1]:
+            notes += (f"none of the {len(self)} images is kept for validation: the last epoch's weights are the best",)
+        return replace(self, images=parts[0], notes=notes), LabeledDataset(parts[1], self.class_names)
 
 
 def read_json(path: Path) -> Any:

@@ -13,6 +13,7 @@ from maskbridge.adapter.datasets.readable import size_problem
 from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import as_float, read
 from maskbridge.adapter.training.augmentation import Target, augment, paste_objects
+from maskbridge.adapter.training.large_images import shrink, working_size
 from maskbridge.adapter.training.settings import TrainingSettings
 
 Batch = tuple[list[torch.Tensor], list[Target], list[str]]
@@ -32,10 +33,15 @@ class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
     """Images with their targets, randomly flipped and scaled, some with objects of another image pasted in.
 
     An item's key is (epoch, index); the same key gives the same item in every process and after every restart.
+
+    Args:
+        images: the training images.
+        settings: the augmentations.
+        sides: the largest short and long side of the network's input: much larger images are shrunk first.
     """
 
-    def __init__(self, images: Sequence[LabeledImage], settings: TrainingSettings) -> None:
-        self.images, self.settings = images, settings
+    def __init__(self, images: Sequence[LabeledImage], settings: TrainingSettings, sides: tuple[int, int]) -> None:
+        self.images, self.settings, self.sides = images, settings, sides
 
     def __len__(self) -> int:
         return len(self.images)
@@ -43,7 +49,7 @@ class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, Target, str]:
         epoch, index = key
         labeled = self.images[index]
-        image, target = read_labeled(labeled), labeled.instances.to_target()
+        image, target = self._read(labeled)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(self.settings.seed, epoch, index))
             image, target = augment(image, target, self.settings)
@@ -55,8 +61,15 @@ class TrainingImages(Dataset[tuple[torch.Tensor, Target, str]]):
     def _source(self, size: tuple[int, int]) -> tuple[torch.Tensor, Target]:
         """A random image with its objects, scaled and cropped to a size, to paste from."""
         labeled = self.images[int(torch.randint(len(self.images), ()))]
-        image, target = augment(read_labeled(labeled), labeled.instances.to_target(), self.settings, size=size)
+        image, target = augment(*self._read(labeled), self.settings, size=size)
         return as_float(image), target
+
+    def _read(self, labeled: LabeledImage) -> tuple[torch.Tensor, Target]:
+        image, instances = read_labeled(labeled), labeled.instances
+        size = working_size(instances.size, self.sides)
+        if size != instances.size:
+            image, instances = shrink(image, instances, size)
+        return image, instances.to_target()
 
 
 def read_labeled(labeled: LabeledImage) -> torch.Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -32,7 +31,10 @@ from maskbridge.adapter.training.data import EpochBatches, TrainingImages, colla
 from maskbridge.adapter.training.devices import check_device, is_child_rank, rank_of_process
 from maskbridge.adapter.training.epoch_saver import BEST, CHECKPOINT, LAST, EpochSaver, Row, Step
 from maskbridge.adapter.training.module import TrainingError, TrainingModule
+from maskbridge.adapter.training.run_key import differences, run_key
 from maskbridge.adapter.training.settings import TrainingSettings
+
+logger = logging.getLogger(__name__)
 
 PRECISIONS: Mapping[str, Any] = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 """Lightning's names."""
@@ -117,7 +119,9 @@ def train(
         start = with_classes(
             model, labeled.class_names, trainable_backbone_layers=settings.trainable_backbone_layers, seed=settings.seed
         )
-        key = _run_key(start, labeled, validation_images, settings)
+        if len(labeled) == 1:
+            logger.warning("there is one image to train on: the new weights will fit that image, and few others")
+        key = run_key(model, labeled, validation_images, settings)
         saver = EpochSaver(folder, key, _metadata(model, labeled, settings), on_step)
         checkpoint = _checkpoint(folder / CHECKPOINT, saver)
         resumed = len(saver.history)
@@ -171,7 +175,11 @@ def _fit(
         worker_options["multiprocessing_context"] = "spawn"
     module = TrainingModule(start, settings, len(batches) * settings.epochs, validation or ())
     train_loader: DataLoader[Any] = DataLoader(
-        TrainingImages(images, settings), batch_sampler=batches, collate_fn=collate, pin_memory=on_gpu, **worker_options
+        TrainingImages(images, settings, _sides(start)),
+        batch_sampler=batches,
+        collate_fn=collate,
+        pin_memory=on_gpu,
+        **worker_options,
     )
     val_loader: DataLoader[Any] | None = None
     if validation is not None:
@@ -183,6 +191,14 @@ def _fit(
         raise TrainingError(
             f"{saver.out}: cannot be written ({error.strerror or error}); earlier files are kept"
         ) from error
+
+
+def _sides(model: MaskRCNN) -> tuple[int, int]:
+    """The largest short and long side of the network's input."""
+    transform = model.network.transform
+    if transform.fixed_size is not None:
+        return min(transform.fixed_size), max(transform.fixed_size)
+    return max(transform.min_size), transform.max_size
 
 
 class _ProgressBar(TQDMProgressBar):
@@ -250,17 +266,6 @@ def _has_classes(validation: LabeledDataset, class_names: tuple[str, ...]) -> bo
     return len(validation) > 0 and bool(set(validation.class_names[1:]) & set(class_names))
 
 
-def _run_key(start: MaskRCNN, images: LabeledDataset, validation: LabeledDataset | None, settings: TrainingSettings) -> str:
-    """A hash of everything that the result depends on, the number of epochs included."""
-    inputs = [
-        start.fingerprint,
-        images.fingerprint(),
-        validation.fingerprint() if validation else "",
-        settings.result_settings(),
-    ]
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def _metadata(model: MaskRCNN, images: LabeledDataset, settings: TrainingSettings) -> dict[str, str]:
     return {
         "trained_from": f"{model.weights_name} {model.fingerprint}",
@@ -278,8 +283,10 @@ def _checkpoint(path: Path, saver: EpochSaver) -> Path | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         saved = state["callbacks"][saver.state_key]
         saver.load_state_dict(saved)
+        different = differences(saved["key"], saver.key)
     except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(advice % f"cannot be read as a checkpoint ({type(error).__name__})") from None
-    if saved["key"] != saver.key:
-        raise TrainingError(advice % "is of a training run with other weights, images, classes or settings")
+    if different:
+        done = len(saver.history)
+        raise TrainingError(advice % f"is of another training run (epochs done: {done}): {'; '.join(different)}")
     return path

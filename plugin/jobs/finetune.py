@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import fiftyone as fo
 
 from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.datasets.labeled_dataset import DataError, LabeledDataset, usable
+from maskbridge.adapter.datasets.readable import refuse_skipped_images
 from maskbridge.adapter.mask_rcnn import MaskRCNN
 from maskbridge.adapter.training.settings import TrainingSettings
 from maskbridge.adapter.training.steps import train_steps
 from maskbridge.adapter.weights.catalog import training_runs, weights_folder
-from maskbridge.plugin.datasets import labeled_dataset
+from maskbridge.plugin.datasets import flat, labeled_dataset
 from maskbridge.plugin.jobs.base import Progress, Report, Run, Tally, execute
 from maskbridge.plugin.jobs.model_cache import load
 from maskbridge.plugin.model import Failure
@@ -49,6 +52,7 @@ def finetune(
     labeled = labeled_dataset(collection, request.label_field)
     names = request.classes or labeled.class_names[1:]
     if not len(labeled):
+        refuse_skipped_images(labeled)
         raise DataError("there are no images to train on")
     trainable = usable(labeled, names)
     images, validation = labeled.split(request.validation)
@@ -73,7 +77,8 @@ def finetune(
         model=training.model,
         total=-(-len(images) // training.settings.batch_size) * training.settings.epochs,
     )
-    return (yield from execute(run, lambda tally: _work(training, trainable, tally)))
+    sample_ids = _sample_ids(flat(collection))
+    return (yield from execute(run, lambda tally: _work(training, trainable, sample_ids, tally)))
 
 
 def default_name(dataset: fo.Dataset, label_field: str) -> str:
@@ -86,9 +91,18 @@ def default_name(dataset: fo.Dataset, label_field: str) -> str:
     return re.sub(r"[^\w-]+", "-", f"{dataset.name}-{label_field}-{time.strftime('%Y%m%d-%H%M%S')}").strip("-")
 
 
-def _work(training: _Training, trainable: LabeledDataset, tally: Tally) -> Iterator[None]:
+def _sample_ids(samples: fo.core.collections.SampleCollection) -> dict[str, str]:
+    """The samples' ids by the name of their file, where only one has it."""
+    names = [Path(path).name for path in samples.values("filepath")]
+    counts = Counter(names)
+    return {name: sample_id for name, sample_id in zip(names, samples.values("id")) if counts[name] == 1}
+
+
+def _work(training: _Training, trainable: LabeledDataset, sample_ids: dict[str, str], tally: Tally) -> Iterator[None]:
     tally.objects = trainable.objects
-    tally.failures += [Failure(None, label.image, f"{label.label}: {label.reason}") for label in trainable.skipped]
+    tally.failures += [
+        Failure(sample_ids.get(label.image), label.image, f"{label.label}: {label.reason}") for label in trainable.skipped
+    ]
     steps = train_steps(
         training.model,
         training.images,
@@ -108,7 +122,7 @@ def _work(training: _Training, trainable: LabeledDataset, tally: Tally) -> Itera
             yield
     finally:
         steps.close()
-    tally.failures += [Failure(None, image.name, image.reason) for image in report.skipped_images]
+    tally.failures += [Failure(sample_ids.get(image.name), image.name, image.reason) for image in report.skipped_images]
     published = weights_folder() / f"{training.name}.safetensors"
     with atomic_write(published) as temporary:
         shutil.copyfile(report.best, temporary)
@@ -116,5 +130,8 @@ def _work(training: _Training, trainable: LabeledDataset, tally: Tally) -> Itera
     scores = {key: round(value, 4) for key, value in best.items() if key in ("loss", "box_mAP", "mask_mAP")}
     tally.results = {"new_weights": published.name, "best_epoch": report.best_epoch, **scores}
     figures = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in scores.items())
-    tally.message = f"new weights {published.name} (epoch {report.best_epoch}: {figures})"
+    if training.images.notes:
+        tally.results["notes"] = list(training.images.notes)
+    notes = "".join(f"; {note}" for note in training.images.notes)
+    tally.message = f"new weights {published.name} (epoch {report.best_epoch}: {figures}){notes}"
     yield

@@ -62,7 +62,7 @@ def describe(dataset: fo.Dataset, key: str) -> dict[str, Any]:
     dataset.reload()
     run_keys = dataset.list_runs(method=METHOD)
     if key not in run_keys:
-        raise SettingsError(f"no run {key!r} on {dataset.name!r}: {nearest(key, run_keys)}")
+        raise SettingsError(f"no run {key!r} on {dataset.name!r}: {nearest(str(key), run_keys)}")
     info = dataset.get_run_info(key)
     return {name: value for name, value in info.config.serialize().items() if name not in ("type", "cls", "method")}
 
@@ -82,7 +82,7 @@ def keys(dataset: fo.Dataset, *, state: str | None = None) -> list[str]:
 
 
 def unchanged_failures(dataset: fo.Dataset, field: str) -> dict[str, dict[str, Any]]:
-    """What failed in earlier runs that wrote a field and whose file is as it was then, by the sample's id.
+    """What failed in earlier runs that wrote a field, and whose file is as it was then, by the sample's id.
 
     Example:
         >>> dataset = fo.Dataset()
@@ -92,7 +92,8 @@ def unchanged_failures(dataset: fo.Dataset, field: str) -> dict[str, dict[str, A
     failures: dict[str, dict[str, Any]] = {}
     for key in reversed(keys(dataset)):
         run = describe(dataset, key)
-        for failure in run.get("failures") or () if run.get("field") == field else ():
+        wrote = run.get("field") == field and run.get("operator") != "finetune"
+        for failure in run.get("failures") or () if wrote else ():
             if failure["sample_id"] is not None and _changed(failure["path"]) <= run["started"]:
                 failures[failure["sample_id"]] = dict(failure)
     return failures

@@ -10,6 +10,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
+from maskbridge.adapter.errors import SettingsError
 from maskbridge.plugin.jobs import records
 from maskbridge.plugin.operators import form
 
@@ -39,8 +40,8 @@ class DescribeRun(foo.Operator):
         inputs.enum("run_key", choices.values(), default=keys[0], label="Run", view=choices)
         run = records.describe(ctx.dataset, ctx.params.get("run_key") or keys[0])
         inputs.md(as_markdown(run), name="description")
-        if run.get("failures"):
-            inputs.bool("show_failed", default=False, label=f"Show the {run['failed']} samples that failed")
+        if failed := _failed_ids(run):
+            inputs.bool("show_failed", default=False, label=f"Show the {len(failed)} samples that failed")
         return types.Property(inputs, view=types.View(label="Describe a run"))
 
     def execute(self, ctx: Any) -> None:
@@ -48,13 +49,17 @@ class DescribeRun(foo.Operator):
             run = self(ctx.dataset, ctx.params["run_key"])
             ctx.ops.set_view(view=failed_samples(ctx.dataset, run))
 
-    def __call__(self, dataset: fo.Dataset, run_key: str) -> dict[str, Any]:
-        """Everything that is stored of a run of a dataset.
+    def __call__(self, samples: fo.core.collections.SampleCollection, run_key: str | None = None) -> dict[str, Any]:
+        """Everything that is stored of a run of a dataset; by default of the newest.
 
         Raises:
             SettingsError: no such run.
         """
-        return records.describe(dataset, run_key)
+        dataset = samples._root_dataset
+        run_keys = records.keys(dataset)
+        if run_key is None and not run_keys:
+            raise SettingsError(f"{dataset.name!r} has no runs of Mask R-CNN")
+        return records.describe(dataset, run_keys[0] if run_key is None else run_key)
 
 
 def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
@@ -65,7 +70,13 @@ def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
         >>> len(failed_samples(dataset, {"failures": []}))
         0
     """
-    return dataset.select([failure["sample_id"] for failure in run.get("failures", [])], ordered=True)
+    return dataset.select(_failed_ids(run), ordered=True)
+
+
+def _failed_ids(run: dict[str, Any]) -> list[str]:
+    """Each once: a run of ``finetune`` has a failure for each label."""
+    ids = dict.fromkeys(failure["sample_id"] for failure in run.get("failures") or ())
+    return [sample_id for sample_id in ids if sample_id is not None]
 
 
 def as_markdown(run: dict[str, Any]) -> str:

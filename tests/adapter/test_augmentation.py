@@ -74,11 +74,11 @@ def test_objects_of_images_of_other_sizes_and_depths_are_pasted(jitter: tuple[fl
     deep = [((pixels.astype(np.uint16) * 257), instances) for pixels, instances in pairs[:2]]
     images = images_of([*deep, *pairs[2:]])
     settings = TrainingSettings(scale_jitter=jitter, copy_paste=1)
-    plain = TrainingImages(images, settings.model_copy(update={"copy_paste": 0.0}))
+    plain = TrainingImages(images, settings.model_copy(update={"copy_paste": 0.0}), (800, 1333))
     changed = 0
     for epoch in range(6):
         for index, labeled in enumerate(images):
-            image, target, _ = TrainingImages(images, settings)[(epoch, index)]
+            image, target, _ = TrainingImages(images, settings, (800, 1333))[(epoch, index)]
             before, _, _ = plain[(epoch, index)]
             assert image.shape == before.shape == (3, *labeled.size)
             assert image.dtype == torch.float32

@@ -36,6 +36,14 @@ def test_crops_of_frames(frame: np.ndarray) -> None:
     assert not frame.any() or (crop.pixels[0].any() and crop.pixels[-1].any() and crop.pixels[:, 0].any())
 
 
+def test_a_crop_does_not_keep_its_frame_in_memory() -> None:
+    frame = np.zeros((1000, 1000), dtype=bool)
+    frame[3:5, 7:9] = True
+    for crop in (crop_of_frame(frame), decode_rle(encode_rle(crop_of_frame(frame), (1000, 1000)), (1000, 1000))):
+        assert crop.pixels.base is None
+        assert crop.pixels.nbytes == 4
+
+
 @given(frames, st.integers(-3, 6), st.integers(-3, 6), st.integers(0, 9), st.integers(0, 9))
 def test_windows_of_crops(frame: np.ndarray, x: int, y: int, width: int, height: int) -> None:
     padded = np.pad(frame, 16)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -21,6 +23,7 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from maskbridge.adapter import MaskbridgeError, MaskRCNN
+from maskbridge.adapter.datasets.labeled_dataset import labeled_images
 from maskbridge.adapter.evaluation.measure import evaluate
 from maskbridge.adapter.images import as_float, read
 from maskbridge.adapter.instances import BACKGROUND
@@ -89,9 +92,17 @@ def test_overfitting_a_few_images(model: MaskRCNN, tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("options", [{}, {"copy_paste": 0.5, "ema_decay": 0.9}], ids=["default", "copy-paste and average"])
+@pytest.mark.parametrize(
+    ("options", "killed_at", "done"),
+    [
+        ({}, "epoch 1 of 3, step 2 of 9", 0),
+        ({}, "epoch 2 of 3, step 4 of 9", 1),
+        ({"copy_paste": 0.5, "ema_decay": 0.9}, "epoch 2 of 3, step 4 of 9", 1),
+    ],
+    ids=["before the first epoch", "after one", "copy-paste and average"],
+)
 def test_killed_and_started_again_it_ends_with_the_same_weights(
-    model: MaskRCNN, tmp_path: Path, options: dict[str, float]
+    model: MaskRCNN, tmp_path: Path, options: dict[str, float], killed_at: str, done: int
 ) -> None:
     images, validation = images_of(shapes(5)), images_of(shapes(3, seed=9))
     settings = TrainingSettings(epochs=3, seed=3, **options)
@@ -111,13 +122,13 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if line.startswith("epoch 2 of 3, step 4 of 9"):
+            if line.startswith(killed_at):
                 os.kill(process.pid, signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
-    assert torch.load(broken / CHECKPOINT, weights_only=True)["epoch"] == 0
+    assert (broken / CHECKPOINT).exists() == bool(done)
     resumed = train(model, images, broken, settings, progress=False, validation=validation)
-    assert (undisturbed.resumed, resumed.resumed) == (0, 1)
+    assert (undisturbed.resumed, resumed.resumed) == (0, done)
     for ours, theirs in ((resumed.last, undisturbed.last), (resumed.best, undisturbed.best)):
         values, expected = load_file(ours), load_file(theirs)
         assert all(torch.equal(values[name], expected[name]) for name in expected)
@@ -177,10 +188,10 @@ def test_classes_that_stay_keep_what_is_known_of_them() -> None:
 
 def test_changes_follow_from_seed_and_epoch() -> None:
     images = images_of(shapes(4))
-    one, same = (TrainingImages(images, TrainingSettings(seed=1))[(2, 0)] for _ in range(2))
+    one, same = (TrainingImages(images, TrainingSettings(seed=1), (800, 1333))[(2, 0)] for _ in range(2))
     assert torch.equal(one[0], same[0])
     assert torch.equal(one[1]["masks"], same[1]["masks"])
-    other = TrainingImages(images, TrainingSettings(seed=1))[(3, 0)]
+    other = TrainingImages(images, TrainingSettings(seed=1), (800, 1333))[(3, 0)]
     assert not torch.equal(one[0], other[0])
     batches = EpochBatches(images, TrainingSettings(seed=1), lambda: 5)
     assert list(batches) == list(batches)
@@ -219,6 +230,26 @@ def test_it_can_be_stopped_and_resumes(model: MaskRCNN, tmp_path: Path) -> None:
     assert [row["epoch"] for row in report.history] == [1, 2]
 
 
+def test_one_object_of_one_class(model: MaskRCNN, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    image, instances = shapes(1)[0]
+    one = labeled_images([(image, instances[:1])])
+    with caplog.at_level(logging.WARNING):
+        report = train(model, one, tmp_path, TrainingSettings(epochs=1), class_names=instances[:1].names, progress=False)
+    assert "there is one image to train on" in caplog.text
+    assert MaskRCNN(report.best).class_names == (BACKGROUND, instances.names[0])
+
+
+def test_a_split_leaves_something_to_train_on() -> None:
+    one = images_of(shapes(1))
+    for fraction in (0.1, 0.9):
+        training, validation = one.split(fraction)
+        assert (len(training), len(validation)) == (1, 0)
+        assert len(training.notes) == 1
+    training, validation = images_of(shapes(30)).split(0.5)
+    assert min(len(training), len(validation)) > 5
+    assert training.notes == ()
+
+
 def test_two_trainings_in_one_folder(model: MaskRCNN, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".lock"), pytest.raises(TrainingError, match="a training run is in progress in this folder"):
         train(model, images_of(shapes(1)), tmp_path, progress=False)
@@ -226,8 +257,19 @@ def test_two_trainings_in_one_folder(model: MaskRCNN, tmp_path: Path) -> None:
 
 def test_a_folder_of_another_training(model: MaskRCNN, tmp_path: Path) -> None:
     train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
-    with pytest.raises(TrainingError, match="of a training run with other weights"):
-        train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1, seed=1), progress=False)
+    other = replace(images_of(shapes(2)), images=tuple(replace(i, name=f"other {i.name}") for i in images_of(shapes(2))))
+    for images, options, message in (
+        (images_of(shapes(2)), {"seed": 1}, "(epochs done: 1): seed is 1, not 0"),
+        (images_of(shapes(2)), {"epochs": 3, "flip": 0.0}, "epochs is 3, not 1; flip is 0.0, not 0.5"),
+        (images_of(shapes(3)), {}, "there are 3 images, not 2; the labels or the names of their images differ"),
+        (other, {}, "): the labels or the names of their images differ"),
+    ):
+        with pytest.raises(TrainingError, match=re.escape(message)):
+            train(model, images, tmp_path, TrainingSettings(**{"epochs": 1, **options}), progress=False)  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match=r"1\): the classes are disc, not .*bar.*\. Choose another folder"):
+        train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), class_names=["disc"], progress=False)
+    with pytest.raises(TrainingError, match=r"1\): the weights to start from differ"):
+        train(MaskRCNN("bundled"), images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)
     (tmp_path / CHECKPOINT).write_bytes(b"half")
     with pytest.raises(TrainingError, match="cannot be read as a checkpoint"):
         train(model, images_of(shapes(2)), tmp_path, TrainingSettings(epochs=1), progress=False)

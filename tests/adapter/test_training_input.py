@@ -12,6 +12,7 @@ from maskbridge.adapter import Instances, MaskCrop, MaskRCNN, SettingsError
 from maskbridge.adapter.datasets.labeled_dataset import DataError, labeled_images
 from maskbridge.adapter.instances import BACKGROUND
 from maskbridge.adapter.training.classes import with_classes
+from maskbridge.adapter.training.data import TrainingImages
 from maskbridge.adapter.training.run import train
 from maskbridge.adapter.training.settings import TrainingSettings
 from shapes import CLASSES, SMALL, images_of, shapes
@@ -89,3 +90,18 @@ def test_what_a_cpu_cannot_do(model: MaskRCNN, tmp_path: Path) -> None:
 def test_settings_out_of_range(options: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=next(iter(options))):
         TrainingSettings(**options)  # type: ignore[arg-type]
+
+
+def test_large_images_are_shrunk_with_their_objects() -> None:
+    pixels = np.zeros((400, 800, 3), dtype=np.uint8)
+    pixels[100:300, 200:400] = 255
+    mask = MaskCrop(200, 100, np.ones((200, 200), dtype=bool))
+    labeled = labeled_images([(pixels, Instances((400, 800), [[200, 100, 400, 300]], [1], (BACKGROUND, "white"), [mask]))])
+    settings = TrainingSettings(flip=0.0, scale_jitter=None)
+    for sides, height in (((400, 800), 400), ((50, 90), 90)):
+        image, target, _ = TrainingImages(labeled, settings, sides)[(0, 0)]
+        assert tuple(image.shape) == (3, height, 2 * height)
+        scale = height / 400
+        np.testing.assert_allclose(target["boxes"], [[200 * scale, 100 * scale, 400 * scale, 300 * scale]])
+        assert ((image[0] > 0.5) == target["masks"][0].bool()).float().mean() > 0.98
+        assert target["masks"].shape == (1, height, 2 * height)

@@ -18,10 +18,12 @@ from maskbridge.adapter import MaskbridgeError, MaskRCNN, SettingsError
 from maskbridge.adapter.datasets.labeled_dataset import DataError
 from maskbridge.adapter.long_jobs import run_to_end
 from maskbridge.adapter.weights.catalog import entries, weights_folder
+from maskbridge.plugin import MaskRCNNModel
 from maskbridge.plugin.datasets import labeled_dataset
 from maskbridge.plugin.evaluation import evaluation_key, of_field
 from maskbridge.plugin.jobs import records
 from maskbridge.plugin.labels import from_detections, to_detections, to_polylines, window_of
+from maskbridge.plugin.operators.describe_run import failed_samples
 from shapes import CLASSES, SMALL, shapes
 from waiting import wait_for
 
@@ -131,6 +133,66 @@ def test_finetune_makes_weights_that_the_list_offers(labeled: fo.Dataset, home: 
     assert (run["operator"], run["new_weights"]) == ("finetune", "my-shapes.safetensors")
     assert run["mask_mAP"] >= 0
     assert any("class 'bar' is not in the class list" in failure["reason"] for failure in run["failures"])
+
+
+def test_finetune_of_what_people_pass(labeled: fo.Dataset, home: Path, small: str) -> None:
+    finetune = foo.get_operator(URI)
+    options = {"weights": small, "epochs": 1, "progress": False}
+    one = finetune(labeled.limit(1), "ground_truth", name="one", **options)
+    assert (one["state"], one["objects"]) == ("completed", 2)
+    (note,) = records.describe(labeled, one["run_key"])["notes"]
+    assert "too few" in note or "none of the 1 images" in note
+    for sample in labeled.exists("ground_truth"):
+        for detection, name in zip(sample.ground_truth.detections, ("traffic light", "斑马 / Zebra")):
+            detection.label = name
+        sample.save()
+    finetune(labeled, "ground_truth", name="named", **options)
+    assert MaskRCNN("named.safetensors").class_names == ("__background__", "traffic light", "斑马 / Zebra")
+    labeled.apply_model(MaskRCNNModel(small, confidence_threshold=0.0001, max_detections=2), "predicted", progress=False)
+    assert finetune(labeled, "predicted", name="predicted", **options)["state"] == "completed"
+
+
+def test_finetune_without_anything_to_train_on_is_a_line(labeled: fo.Dataset, home: Path, small: str) -> None:
+    options = {"weights": small, "epochs": 1, "progress": False}
+    finetune, sample = foo.get_operator(URI), labeled.first()
+    labeled.delete_sample_field("lines")
+    with pytest.raises(SettingsError, match="no field 'lines'"):
+        finetune(labeled, "lines", **options)
+    with pytest.raises(SettingsError, match="the dataset has no samples"):
+        finetune(fo.Dataset(), "ground_truth", **options)
+    with pytest.raises(DataError, match="there are no images to train on"):
+        finetune(labeled.limit(0), "ground_truth", **options)
+    Path(sample.filepath).write_text("no image")
+    with pytest.raises(DataError, match=r"1 images cannot be used: 0\.png: its header cannot be read"):
+        finetune(labeled.limit(1), "ground_truth", **options)
+    for detection in sample.ground_truth.detections:
+        detection.mask = None
+    sample["boxes"] = sample.ground_truth
+    sample.save()
+    Image.fromarray(shapes(1)[0][0]).save(sample.filepath)
+    with pytest.raises(DataError, match="no label can be used in 1 images: 2 x a box without a mask"):
+        finetune(labeled.limit(1), "boxes", **options)
+
+
+def test_runs_of_finetune_are_described(labeled: fo.Dataset, home: Path, small: str) -> None:
+    describe = foo.get_operator("@maskbridge/maskbridge/describe_run")
+    with pytest.raises(SettingsError, match="has no runs"):
+        describe(labeled)
+    Path(labeled.first().filepath).write_text("no image")
+    finetune = foo.get_operator(URI)
+    one, two = (
+        finetune(labeled, "ground_truth", name=name, weights=small, epochs=1, progress=False) for name in ("one", "two")
+    )
+    assert one["run_key"] != two["run_key"]
+    assert [describe(labeled, run["run_key"])["new_weights"] for run in (one, two)] == [
+        "one.safetensors",
+        "two.safetensors",
+    ]
+    labeled.delete_sample_field("ground_truth")
+    run = describe(labeled.limit(1))
+    assert run["new_weights"] == "two.safetensors"
+    assert failed_samples(labeled, run).values("id") == [labeled.first().id]
+    assert records.unchanged_failures(labeled, "ground_truth") == {}
 
 
 def test_finetune_delegated(labeled: fo.Dataset, home: Path, small: str) -> None:
