@@ -38,7 +38,7 @@ def to_supervision(instances: Instances) -> supervision.Detections:
             column[index] = values.get(key)  # one by one: numpy would make an array of lists
         data[key] = column
     masks = None
-    if any(mask is not None for mask in instances.masks):
+    if not len(instances) or any(mask is not None for mask in instances.masks):  # no masks, but the image's size
         masks = np.zeros((len(instances), *instances.size), dtype=bool)
         for frame, crop in zip(masks, instances.masks):
             if crop is not None:

@@ -223,6 +223,7 @@ def test_supervision_and_back(people: Instances) -> None:
     check_equal(Instances.from_supervision(detections), people)
     confident = detections[detections.confidence > 0.5]  # what people use it for
     check_equal(Instances.from_supervision(confident), people[people.scores > 0.5])  # type: ignore[operator]
+    check_equal(Instances.from_supervision(people[:0].to_supervision()), people[:0])
 
 
 def test_supervision_with_compact_masks(people: Instances) -> None:
