@@ -58,6 +58,7 @@ def test_commands_and_examples_run(document: str, clone: Path, tmp_path: Path, m
     if document == "docs/fiftyone.md":  # it installs the plugin
         monkeypatch.setenv("FIFTYONE_PLUGINS_DIR", str(tmp_path / "plugins"))
     monkeypatch.setenv("FIFTYONE_MODEL_ZOO_DIR", str(tmp_path / "zoo"))
+    monkeypatch.setenv("MASKBRIDGE_HOME", str(tmp_path / "home"))  # other tests list the weights that are there
     monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     results = list(run_document(document, clone, skip=NOT_IN_THE_SUITE))
     failed = [f"{result.step.text}: {result.output[-2000:]}" for result in results if result.exit_code not in (0, None)]
