@@ -92,8 +92,10 @@ def problems(given: dict[str, str], extras: set[str]) -> list[str]:
     wrong = []
     for name, (needed, _) in DOORS.items():
         answer, missing = given[name], needed - extras
-        if "fiftyone" in extras and name.startswith("evaluate"):
-            missing = missing - {"train"}  # it needs matplotlib only, which FiftyOne brings
+        if extras & {"fiftyone", "supervision"} and name.startswith("evaluate"):
+            missing = missing - {"train"}  # it needs matplotlib only, which these bring
+        if "supervision" in extras and name == "make_plan":
+            missing = missing - {"labelstudio"}  # it needs defusedxml only
         named = any(re.search(rf"pip install .*\[{extra}\]", answer) for extra in missing) or (
             "label-studio-ml" in missing and "which is not installed" in answer
         )
