@@ -150,7 +150,7 @@ class Instances:
         result = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
         if self.scores is not None:
             result["scores"] = torch.from_numpy(self.scores.copy())
-        result["masks"] = self._stack(np.float32)[:, None]
+        result["masks"] = torch.from_numpy(self.stack(np.float32))[:, None]
         return result
 
     def to_target(self) -> dict[str, torch.Tensor]:
@@ -158,16 +158,15 @@ class Instances:
         import torch
 
         target = {"boxes": torch.from_numpy(self.boxes.copy()), "labels": torch.from_numpy(self.labels.copy())}
-        return target | {"masks": self._stack(np.uint8)}
+        return target | {"masks": torch.from_numpy(self.stack(np.uint8))}
 
-    def _stack(self, dtype: type[np.generic]) -> torch.Tensor:
-        import torch  # not at the top: Label Studio's formats use Instances without torch
-
+    def stack(self, dtype: type[np.generic] = np.bool_) -> np.ndarray:
+        """All masks as full frames of 0 and 1, [N, H, W]; for large images `frames` takes less memory."""
         stack = np.zeros((len(self), *self.size), dtype=dtype)
         for frame, crop in zip(stack, self.masks):
             if crop is not None:
                 crop.write_into(frame)
-        return torch.from_numpy(stack)
+        return stack
 
     @classmethod
     def from_torchvision(

@@ -39,10 +39,7 @@ def to_supervision(instances: Instances) -> supervision.Detections:
         data[key] = column
     masks = None
     if not len(instances) or any(mask is not None for mask in instances.masks):  # no masks, but the image's size
-        masks = np.zeros((len(instances), *instances.size), dtype=bool)
-        for frame, crop in zip(masks, instances.masks):
-            if crop is not None:
-                crop.write_into(frame)
+        masks = instances.stack()
     return supervision.Detections(
         xyxy=instances.boxes.copy(),
         mask=masks,

@@ -49,17 +49,18 @@ class DescribeRun(foo.Operator):
             run = self(ctx.dataset, ctx.params["run_key"])
             ctx.ops.set_view(view=failed_samples(ctx.dataset, run))
 
-    def __call__(self, samples: fo.core.collections.SampleCollection, run_key: str | None = None) -> dict[str, Any]:
-        """Everything that is stored of a run of a dataset; by default of the newest.
+    def __call__(self, dataset: fo.core.collections.SampleCollection, run_key: str | None = None) -> dict[str, Any]:
+        """Everything that is stored of a run of a dataset (or a view's); by default of the newest.
 
         Raises:
             SettingsError: no such run.
         """
-        dataset = samples._root_dataset
-        run_keys = records.keys(dataset)
-        if run_key is None and not run_keys:
-            raise SettingsError(f"{dataset.name!r} has no runs of Mask R-CNN")
-        return records.describe(dataset, run_keys[0] if run_key is None else run_key)
+        root = dataset._root_dataset
+        if run_key is None:
+            run_key = next(iter(records.keys(root)), None)
+        if run_key is None:
+            raise SettingsError(f"{root.name!r} has no runs of Mask R-CNN")
+        return records.describe(root, run_key)
 
 
 def failed_samples(dataset: fo.Dataset, run: dict[str, Any]) -> fo.DatasetView:
