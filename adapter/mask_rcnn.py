@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,15 @@ from torchvision.models import WeightsEnum
 
 from maskbridge.adapter import network as net
 from maskbridge.adapter.confidence import ConfidenceLike, confidence_of
-from maskbridge.adapter.devices import checked_device, checked_precision, default_batch_size
+from maskbridge.adapter.engines.choosing import checked_engine, make_engine
+from maskbridge.adapter.engines.devices import checked_device, default_batch_size
+from maskbridge.adapter.engines.out_of_memory import in_halves
 from maskbridge.adapter.errors import ImageError, SettingsError
 from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read, read_each
 from maskbridge.adapter.instances import Instances
 from maskbridge.adapter.masks import MaskCrop
-from maskbridge.adapter.out_of_memory import in_halves
 from maskbridge.adapter.pasting import paste
-from maskbridge.adapter.settings import Precision, Settings, checked_boxes, checked_labels, request_settings
+from maskbridge.adapter.settings import EngineName, Precision, Settings, checked_boxes, checked_labels, request_settings
 from maskbridge.adapter.weights import checkpoints
 from maskbridge.adapter.weights.checkpoints import Weights
 from maskbridge.adapter.weights.loading import load_network
@@ -45,6 +47,7 @@ class MaskRCNN:
         norm_eps: epsilon of frozen batch norms, which a ``.pth`` file does not hold: 0 for fine-tunes of ``COCO_V1``.
         progress: whether downloads show a progress bar.
         device: such as ``"cpu"`` or ``"cuda:1"``; by default a GPU if one is available.
+        engine: ``"torch"``, ``"openvino"``, ``"onnxruntime"`` or ``"auto"``: what runs the layers (see docs/engines.md).
         precision: ``"float32"``, or for faster, less exact arithmetic ``"bfloat16"`` or, on a GPU, ``"float16"``.
         download_limit: seconds that a download may take; by default it fails only after 30 seconds without data.
         **arguments: keyword arguments of torchvision's ``MaskRCNN`` class: ``min_size``, ``box_nms_thresh``, ….
@@ -73,12 +76,12 @@ class MaskRCNN:
         norm_eps: float | None = None,
         progress: bool = True,
         device: str | torch.device | None = None,
+        engine: EngineName = "torch",
         precision: Precision = "float32",
         download_limit: float | None = None,
         **arguments: Any,
     ) -> None:
-        self.device = checked_device(device)
-        self._autocast = checked_precision(precision, self.device)
+        engine = checked_engine(engine, on := checked_device(device), precision)
         resolved = resolve(
             weights,
             builder=builder,
@@ -96,12 +99,19 @@ class MaskRCNN:
             trainable_backbone_layers=trainable_backbone_layers,
             progress=progress,
         )
-        self.network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(device=on, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.builder, self.class_names = resolved.builder, resolved.class_names
         self.weights_name, self._norm_eps = resolved.name, resolved.norm_eps
+        keep = (lambda: self.weights_fingerprint) if resolved.state else None  # random weights are not loaded again
+        self.engine = make_engine(engine, self.network, precision, fingerprint=keep, progress=progress)
 
     def __repr__(self) -> str:
-        return f"MaskRCNN({self.weights_name!r}, builder={self.builder!r}, device={str(self.device)!r})"
+        return f"MaskRCNN({self.weights_name!r}, builder={self.builder!r}, {self.engine!r})"
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network."""
+        return self.engine.device
 
     @property
     def weights(self) -> Weights:
@@ -111,7 +121,12 @@ class MaskRCNN:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short stable hash of weights, builder, class names and arguments; not of a request's settings."""
+        """A short stable hash of weights, builder, class names, arguments and the engine's variant; not of a request."""
+        return checkpoints.variant_fingerprint(self.weights_fingerprint, self.engine.variant)
+
+    @cached_property
+    def weights_fingerprint(self) -> str:
+        """The `fingerprint` with PyTorch in float32."""
         return checkpoints.fingerprint(self.weights)
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
@@ -215,39 +230,28 @@ class MaskRCNN:
     @torch.inference_mode()
     def encode(self, images: Sequence[torch.Tensor]) -> net.Features:
         """Computes backbone features and proposals for images (tensors of `images.read`) of one padded size."""
-        return net.encode(self.network, images, self.device, self._autocast)
+        return net.encode(self.engine, images)
 
     @torch.inference_mode()
     def detect(self, features: net.Features, settings: Settings) -> list[Instances]:
         """Detects the objects in encoded images: box head, selection and, if masks are requested, mask head."""
         detections = net.detect(
-            self.network,
+            self.engine,
             features,
             score_threshold=settings.class_thresholds or settings.confidence_threshold,
-            classes=torch.tensor(settings.classes, device=self.device),
+            classes=settings.classes,
             max_detections=settings.max_detections,
-            autocast=self._autocast,
         )
-        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(detected.scores) for detected in detections]
+        masks: list[tuple[MaskCrop | None, ...]] = [(None,) * len(detected) for detected in detections]
         if settings.masks:
             boxes = [detected.input_boxes for detected in detections]
             labels = [detected.labels for detected in detections]
-            probabilities = net.segment(self.network, features, boxes, labels, self._autocast)
+            probabilities = net.segment(self.engine, features, boxes, labels)
             masks = [
                 tuple(paste(image_masks, detected.boxes, size, settings.mask_threshold))
                 for detected, image_masks, size in zip(detections, probabilities, features.sizes)
             ]
-        return [
-            Instances(
-                size=size,
-                boxes=detected.boxes.cpu().numpy(),
-                labels=detected.labels.cpu().numpy(),
-                class_names=self.class_names,
-                masks=crops,
-                scores=detected.scores.cpu().numpy(),
-            )
-            for detected, crops, size in zip(detections, masks, features.sizes)
-        ]
+        return [self._instances(*one) for one in zip(detections, masks, features.sizes)]
 
     def segment_boxes(
         self,
@@ -278,21 +282,18 @@ class MaskRCNN:
         features = image if isinstance(image, net.Features) else self.encode([read(image)])
         pixel_boxes = checked_boxes(boxes, features.sizes[0])
         label_list = checked_labels(labels, self.class_names, len(pixel_boxes))
-        requested = torch.tensor(label_list, dtype=torch.int64, device=self.device)
         with torch.inference_mode():
-            in_image = net.clip_boxes(torch.from_numpy(pixel_boxes).to(self.device), features.sizes[0])
-            in_input = net.to_input(in_image, features, 0)
-            probabilities = net.classify(self.network, features, [in_input], self._autocast)[0]
-            allowed = torch.tensor(settings.classes, device=self.device)
-            chosen = torch.where(requested > 0, requested, torch.where(allowed, probabilities, -1.0).argmax(dim=1))
-            masks = net.segment(self.network, features, [in_input], [chosen], self._autocast)[0]
-            crops = paste(masks, in_image, features.sizes[0], mask_threshold)
-            scores = probabilities[torch.arange(len(chosen), device=self.device), chosen]
+            labeled = net.label_boxes(self.engine, features, torch.from_numpy(pixel_boxes), label_list, settings.classes)
+            masks = net.segment(self.engine, features, [labeled.input_boxes], [labeled.labels])[0]
+            crops = paste(masks, labeled.boxes, features.sizes[0], mask_threshold)
+        return self._instances(replace(labeled, boxes=torch.from_numpy(pixel_boxes)), tuple(crops), features.sizes[0])
+
+    def _instances(self, detected: net.Detections, masks: tuple[MaskCrop | None, ...], size: net.Size) -> Instances:
         return Instances(
-            size=features.sizes[0],
-            boxes=pixel_boxes,
-            labels=chosen.cpu().numpy(),
+            size=size,
+            boxes=detected.boxes.cpu().numpy(),
+            labels=detected.labels.cpu().numpy(),
             class_names=self.class_names,
-            masks=tuple(crops),
-            scores=scores.cpu().numpy(),
+            masks=masks,
+            scores=detected.scores.cpu().numpy(),
         )

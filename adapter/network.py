@@ -7,8 +7,7 @@ split where a request has settings: ``encode`` (features and proposals), ``detec
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from torchvision.models.detection.transform import resize_boxes
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops import boxes as box_ops
 
+from maskbridge.adapter.engines.torch_engine import FeatureMaps, TorchEngine
 from maskbridge.adapter.images import as_float
 from maskbridge.adapter.torchvision_types import Network
 
@@ -66,6 +66,9 @@ class Detections:
     labels: torch.Tensor
     scores: torch.Tensor
 
+    def __len__(self) -> int:
+        return len(self.scores)
+
 
 def input_size(network: Network, size: Size) -> Size:
     """The (h, w) that an image of ``size`` is resized to: as in torchvision, but at least one pixel."""
@@ -90,45 +93,39 @@ def padded_size(network: Network, size: Size) -> Size:
     return -(-height // step) * step, -(-width // step) * step
 
 
-def encode(
-    network: Network, images: Sequence[torch.Tensor], device: torch.device, autocast: torch.dtype | None = None
-) -> Features:
+def encode(engine: TorchEngine, images: Sequence[torch.Tensor]) -> Features:
     """Computes features and proposals of images ([3, H, W], from `images.read`) of one padded size."""
+    network, device = engine.network, engine.device
     sizes = [(image.shape[-2], image.shape[-1]) for image in images]
     input_sizes = [input_size(network, size) for size in sizes]
     shape = (len(images), 3, *padded_size(network, sizes[0]))
-    batch = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
+    batch = torch.zeros(shape, device=device).contiguous(memory_format=engine.memory_format)
     for target, image, (height, width) in zip(batch, images, input_sizes):
         target[:, :height, :width] = _resized(network, image.to(device), (height, width))
-    with _autocast(device, autocast):
-        levels = network.backbone(batch)
-        objectness, deltas = network.rpn.head(list(levels.values()))
-    proposals = _proposals(network, ImageList(batch, input_sizes), levels, objectness, deltas)
-    # RoIAlign needs contiguous levels: one copy here instead of one in each head.
-    levels = {name: level.float().contiguous() for name, level in levels.items()}
-    return Features(levels, proposals, input_sizes, sizes)
+    maps = engine.feature_maps(batch)
+    proposals = _proposals(network, ImageList(batch, input_sizes), maps)
+    return Features(maps.levels, proposals, input_sizes, sizes)
 
 
 def detect(
-    network: Network,
+    engine: TorchEngine,
     features: Features,
     *,
     score_threshold: float | Sequence[float],
-    classes: torch.Tensor | None,
+    classes: Sequence[bool],
     max_detections: int,
-    autocast: torch.dtype | None = None,
 ) -> list[Detections]:
     """Box head and selection: torchvision's ``postprocess_detections``, with the class filter before the top-k.
 
     Args:
-        network: the network.
+        engine: the network's engine.
         features: features from `encode`.
         score_threshold: detections with a score above it are kept; one for all classes, or one for each label.
-        classes: bool [num_classes], False for classes that are not detected; None for all.
+        classes: for each label, whether it is detected.
         max_detections: maximum number of detections per image.
-        autocast: dtype of automatic mixed precision, None for float32.
     """
-    scores, deltas = _box_head(network, features, features.proposals, autocast)
+    network = engine.network
+    scores, deltas = _box_head(engine, features, features.proposals)
     boxes = network.roi_heads.box_coder.decode(deltas, features.proposals)
     counts = [len(proposals) for proposals in features.proposals]
     threshold = torch.as_tensor(score_threshold, dtype=scores.dtype, device=scores.device)
@@ -137,8 +134,7 @@ def detect(
         input_size = features.input_sizes[index]
         allowed = image_scores > threshold
         allowed[:, 0] = False  # the background
-        if classes is not None:
-            allowed &= classes
+        allowed &= torch.tensor(classes, device=scores.device)
         input_boxes = box_ops.clip_boxes_to_image(image_boxes, input_size)
         kept = _select(input_boxes, image_scores, allowed, network.roi_heads.nms_thresh)
         input_boxes, labels, scores_kept = (values[:max_detections] for values in kept)
@@ -147,42 +143,44 @@ def detect(
     return detections
 
 
-def classify(
-    network: Network, features: Features, input_boxes: Sequence[torch.Tensor], autocast: torch.dtype | None = None
-) -> list[torch.Tensor]:
-    """The box head's class probabilities for boxes in pixels of the input: for each image float [N, num_classes]."""
-    scores, _ = _box_head(network, features, list(input_boxes), autocast)
-    return list(torch.split(scores, [len(boxes) for boxes in input_boxes]))
+def label_boxes(
+    engine: TorchEngine, features: Features, boxes: torch.Tensor, labels: Sequence[int], classes: Sequence[bool]
+) -> Detections:
+    """The box head's labels and scores of boxes in one image, which keep their order.
+
+    Args:
+        engine: the network's engine.
+        features: features of one image from `encode`.
+        boxes: float [N, 4], xyxy, in pixels of the image; they are clipped to it.
+        labels: for each box its label, or 0 for the best of ``classes``.
+        classes: for each label, whether it can be chosen.
+    """
+    device = features.device
+    in_image = clip_boxes(boxes.to(device), features.sizes[0])
+    in_input = resize_boxes(in_image, list(features.sizes[0]), list(features.input_sizes[0]))
+    scores, _ = _box_head(engine, features, [in_input])
+    given = torch.tensor(labels, dtype=torch.int64, device=device)
+    best = torch.where(torch.tensor(classes, device=device), scores, -1.0).argmax(dim=1)
+    chosen = torch.where(given > 0, given, best)
+    return Detections(in_image, in_input, chosen, scores[torch.arange(len(chosen), device=device), chosen])
 
 
 def segment(
-    network: Network,
-    features: Features,
-    input_boxes: Sequence[torch.Tensor],
-    labels: Sequence[torch.Tensor],
-    autocast: torch.dtype | None = None,
+    engine: TorchEngine, features: Features, input_boxes: Sequence[torch.Tensor], labels: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """The mask head's probabilities for boxes (in pixels of the input) and labels: for each image float [N, 28, 28]."""
-    heads, counts = network.roi_heads, [len(boxes) for boxes in input_boxes]
-    device = features.device
+    counts, device = [len(boxes) for boxes in input_boxes], features.device
     if not sum(counts):
         return [torch.zeros((0, 28, 28), device=device) for _ in counts]
-    with _autocast(device, autocast):
-        pooled = _pooled(heads.mask_roi_pool, features, list(input_boxes))
-        logits = heads.mask_predictor(heads.mask_head(pooled))
+    logits = engine.mask_head(_pooled(engine.network.roi_heads.mask_roi_pool, features, list(input_boxes)))
     selected = logits[torch.arange(len(logits), device=device), torch.cat(list(labels))]
-    return list(torch.split(selected.float().sigmoid(), counts))
+    return list(torch.split(selected.sigmoid(), counts))
 
 
 def clip_boxes(boxes: torch.Tensor, size: Size) -> torch.Tensor:
     """Clips boxes (xyxy) to an image of ``size`` (H, W)."""
     limit = torch.tensor([size[1], size[0], size[1], size[0]], device=boxes.device)
     return boxes.clamp(min=0).minimum(limit.to(boxes.dtype))
-
-
-def to_input(boxes: torch.Tensor, features: Features, image: int) -> torch.Tensor:
-    """Converts boxes from pixels of the image with this index to pixels of the network's input."""
-    return resize_boxes(boxes, list(features.sizes[image]), list(features.input_sizes[image]))
 
 
 def _resized(network: Network, image: torch.Tensor, size: Size) -> torch.Tensor:
@@ -195,33 +193,18 @@ def _resized(network: Network, image: torch.Tensor, size: Size) -> torch.Tensor:
     return F.interpolate(normalized[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
-def _proposals(
-    network: Network,
-    batch: ImageList,
-    levels: dict[str, torch.Tensor],
-    objectness: list[torch.Tensor],
-    deltas: list[torch.Tensor],
-) -> list[torch.Tensor]:
-    # The anchor generator caches anchors in the dtype of the levels: under autocast they would stay rounded to 8 bits.
-    grids = [batch.tensors.new_empty(1).expand(1, 1, *level.shape[-2:]) for level in levels.values()]
-    anchors = network.rpn.anchor_generator(batch, grids)
-    counts = [level[0].numel() for level in objectness]
-    flat_objectness, flat_deltas = concat_box_prediction_layers(
-        [level.float() for level in objectness], [level.float() for level in deltas]
-    )
+def _proposals(network: Network, batch: ImageList, maps: FeatureMaps) -> list[torch.Tensor]:
+    anchors = network.rpn.anchor_generator(batch, list(maps.levels.values()))
+    counts = [level[0].numel() for level in maps.objectness]
+    flat_objectness, flat_deltas = concat_box_prediction_layers(maps.objectness, maps.deltas)
     boxes = network.rpn.box_coder.decode(flat_deltas, anchors).view(len(batch.image_sizes), -1, 4)
     proposals, _ = network.rpn.filter_proposals(boxes, flat_objectness, batch.image_sizes, counts)
     return proposals
 
 
-def _box_head(
-    network: Network, features: Features, boxes: list[torch.Tensor], autocast: torch.dtype | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    heads = network.roi_heads
-    with _autocast(features.device, autocast):
-        pooled = _pooled(heads.box_roi_pool, features, boxes)
-        logits, deltas = heads.box_predictor(heads.box_head(pooled))
-    return F.softmax(logits.float(), -1), deltas.float()
+def _box_head(engine: TorchEngine, features: Features, boxes: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    logits, deltas = engine.box_head(_pooled(engine.network.roi_heads.box_roi_pool, features, boxes))
+    return F.softmax(logits, -1), deltas
 
 
 def _pooled(pool: MultiScaleRoIAlign, features: Features, boxes: list[torch.Tensor]) -> torch.Tensor:
@@ -250,9 +233,3 @@ def _select(
     boxes, scores, labels = boxes[large], scores[large], labels[large]
     best = box_ops.batched_nms(boxes, scores, labels, iou_threshold)
     return boxes[best], labels[best], scores[best]
-
-
-@contextlib.contextmanager
-def _autocast(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        yield

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "bfloat16", "float16"]
 """Precision of the network's arithmetic; a lower one is faster on a GPU, and less exact."""
 
+EngineName = Literal["torch", "openvino", "onnxruntime", "auto"]
+"""What runs the network's layers (see docs/engines.md); ``auto`` is OpenVINO on a CPU if it is installed, else torch."""
+
 NOT_A_CLASS = "N/A"
 """The class name of unused ids in COCO's numbering: never predicted."""
 

@@ -52,7 +52,8 @@ def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
     predictor = Predictor(settings, registry, fetcher, metrics)
     predictor.start()
     metrics.serving(own.version, lambda: len(predictor))
-    log.info("ready: %s on %s", own.version, own.model.device)
+    engine = own.model.engine
+    log.info("ready: %s on %s, engine %s in %s", own.version, engine.device, engine.name, engine.precision)
     return Service(predictor, InteractivePredictor(predictor), registry, Trainer(settings, registry, metrics))
 
 

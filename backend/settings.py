@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from maskbridge.adapter.confidence import confidence_of
 from maskbridge.adapter.errors import SettingsError, nearest
-from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.settings import EngineName, Precision
 from maskbridge.adapter.training.settings import (
     VALIDATION_FRACTION,
     BatchSize,
@@ -54,6 +54,9 @@ class ServerSettings(LabelStudioSettings):
     max_detections: int = Field(100, ge=1, description="Maximum number of objects in an image.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, …; by default a GPU if there is one.")
     precision: Precision = Field("float32", description="float32, bfloat16 or float16: faster, less exact arithmetic.")
+    engine: EngineName = Field(
+        "torch", description="What runs the network's layers: torch, openvino, onnxruntime or auto (docs/engines.md)."
+    )
     batch_size: int | None = Field(None, ge=1, description="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
 
     basic_auth_user: str | None = Field(None, description="User name for basic auth, which all but /health then require.")

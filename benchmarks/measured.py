@@ -7,8 +7,10 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -20,6 +22,20 @@ def result_of(command: Sequence[str], environment: Mapping[str, str] | None = No
     if row is None:
         sys.exit(f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}")
     return row.removeprefix("RESULT ")
+
+
+def add_time(owner: Any, name: str, seconds: dict[str, float], part: str) -> None:
+    """Wraps a function of a module or an object: the duration of each call is added to ``seconds[part]``."""
+    function = getattr(owner, name)
+
+    def call(*args: Any, **keywords: Any) -> Any:
+        start = time.perf_counter()
+        try:
+            return function(*args, **keywords)
+        finally:
+            seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - start
+
+    setattr(owner, name, call)
 
 
 def spread(values: list[float], digits: int) -> str:

@@ -9,6 +9,7 @@ import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from maskbridge.adapter import MaskRCNN
+from maskbridge.adapter.settings import EngineName
 
 LARGE = ((700,), (800,), (1000,), (1200,), (1400,))
 """Anchor sizes with which the ResNet builders detect boxes of a few hundredths of the image, as objects often are."""
@@ -21,13 +22,14 @@ def seeded(
     spread: float = 0.02,
     anchors: tuple[tuple[int], ...] | None = None,
     frozen: bool = False,
+    engine: EngineName = "torch",
     **arguments: object,
 ) -> MaskRCNN:
     """A `MaskRCNN` with seeded random weights.
 
     The predictors' weights are drawn again with ``spread`` as standard deviation: 0.0005 gives no detections; with 0.02
     an image gives 100 detections with masks of mixed shapes. ``anchors`` are the anchor sizes, by default torchvision's.
-    With ``frozen`` the backbone has frozen batch norms, as networks with pretrained weights have.
+    With ``frozen`` the backbone has frozen batch norms, as networks with pretrained weights have; other engines need it.
     """
     torch.manual_seed(seed)
     model = MaskRCNN(None, builder=builder, progress=False, **arguments)  # type: ignore[arg-type]
@@ -46,7 +48,7 @@ def seeded(
             layer.weight.copy_(torch.empty(layer.weight.shape).normal_(0, deviation, generator=values))
     if frozen:
         with tempfile.TemporaryDirectory() as folder:
-            model = MaskRCNN(model.save(Path(folder) / "seeded.safetensors"))
+            model = MaskRCNN(model.save(Path(folder) / "seeded.safetensors"), engine=engine, progress=False)
     if anchors is not None:
         model.network.rpn.anchor_generator = AnchorGenerator(anchors, ((0.5, 1.0, 2.0),) * len(anchors))
     return model

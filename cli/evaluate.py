@@ -31,6 +31,7 @@ def evaluate(
     classes: options.Classes = None,
     device: options.Device = None,
     precision: options.Precision = "float32",
+    engine: options.Engine = "torch",
     strict: places.Strict = False,
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst images to draw.")] = 12,
 ) -> None:
@@ -61,6 +62,7 @@ def evaluate(
             norm_eps=norm_eps,
             device=device,
             precision=precision,
+            engine=engine,
         )
         steps = evaluate_model(model, labeled, class_names=names, strict=strict)
     elif predictions.lower().endswith(".json"):

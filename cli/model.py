@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.settings import EngineName, Precision
 
 if TYPE_CHECKING:
     from maskbridge.adapter import MaskRCNN
@@ -18,6 +18,7 @@ def load_model(
     norm_eps: float | None,
     device: str | None,
     precision: Precision = "float32",
+    engine: EngineName = "torch",
 ) -> MaskRCNN:
     """Loads the model; the options are those of `maskbridge.cli.options`.
 
@@ -38,4 +39,5 @@ def load_model(
         norm_eps=norm_eps,
         device=device,
         precision=precision,
+        engine=engine,
     )

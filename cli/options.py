@@ -50,6 +50,10 @@ Precision = Annotated[
     Literal["float32", "bfloat16", "float16"],
     typer.Option(help="Lower ones are faster on a GPU and less exact; float16 needs one."),
 ]
+Engine = Annotated[
+    Literal["torch", "openvino", "onnxruntime", "auto"],
+    typer.Option(help="What runs the network's layers: openvino is faster on a CPU; auto takes it where installed."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; by default a GPU if there is one.")]
 
 

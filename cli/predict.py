@@ -30,6 +30,7 @@ def predict(
     ] = "rle",
     device: options.Device = None,
     precision: options.Precision = "float32",
+    engine: options.Engine = "torch",
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
     ] = None,
@@ -38,7 +39,7 @@ def predict(
 
     Of a single COCO file, the results have the image and category ids, and only its categories.
     """
-    from maskbridge.adapter.devices import default_batch_size
+    from maskbridge.adapter.engines.devices import default_batch_size
     from maskbridge.adapter.settings import class_choices
     from maskbridge.cli.interruption import resumable
     from maskbridge.cli.model import load_model
@@ -57,6 +58,7 @@ def predict(
         norm_eps=norm_eps,
         device=device,
         precision=precision,
+        engine=engine,
     )
     settings = model.settings(
         confidence_threshold=confidence, mask_threshold=mask_threshold, classes=options.names(classes)

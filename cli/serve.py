@@ -34,6 +34,10 @@ def serve(
     precision: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16: faster, less exact arithmetic.  \\[default: float32]")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="What runs the network's layers: torch, openvino, onnxruntime or auto.  \\[default: torch]"),
+    ] = None,
     label_studio_url: Annotated[
         str | None,
         typer.Option(help="Label Studio's address, as seen from this machine.  \\[default: http://localhost:8080]"),
@@ -66,6 +70,7 @@ def serve(
             mask_threshold=mask_threshold,
             device=device,
             precision=precision,
+            engine=engine,
             label_studio_url=label_studio_url,
             allowed_hosts=allowed_hosts,
             log_level=log_level,

@@ -76,12 +76,24 @@ def astronaut() -> np.ndarray:
     return np.asarray(Image.open(Path(skimage.__file__).parent / "data" / "astronaut.png").convert("RGB"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs tests that are marked ``engine`` with each engine; one that is not installed fails."""
+    if metafunc.definition.get_closest_marker("engine") and "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", ["torch", "openvino", "onnxruntime"], scope="session")
+
+
 @pytest.fixture(scope="session")
-def bundled() -> Any:
+def engine() -> str:
+    """The engine of `bundled`; tests that are marked ``engine`` run with each."""
+    return "torch"
+
+
+@pytest.fixture(scope="session")
+def bundled(engine: Any) -> Any:
     """The bundled model; calls do not change it, so all tests share one."""
     from maskbridge.adapter import MaskRCNN
 
-    return MaskRCNN("bundled")
+    return MaskRCNN("bundled", engine=engine, progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from maskbridge.adapter.devices import checked_precision
+from maskbridge.adapter.engines.devices import checked_precision
 from maskbridge.adapter.errors import SettingsError
 from maskbridge.adapter.training.settings import TrainingSettings
 

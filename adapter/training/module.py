@@ -52,7 +52,6 @@ class TrainingModule(LightningModule):
         self._evaluator = Evaluator(model.class_names)
 
     def on_fit_start(self) -> None:
-        self.model.device = self.result.device = self.device
         self.network.train()  # Lightning does not change the mode
 
     def training_step(self, batch: Batch, index: int) -> torch.Tensor:

@@ -97,6 +97,16 @@ def fingerprint(weights: Weights) -> str:
     return digest.hexdigest()[:12]
 
 
+def variant_fingerprint(fingerprint: str, variant: str) -> str:
+    """The fingerprint of weights in an engine's variant (see `maskbridge.adapter.engines`); the same for an empty variant.
+
+    Example:
+        >>> variant_fingerprint("1a2b3c4d5e6f", "")
+        '1a2b3c4d5e6f'
+    """
+    return hashlib.sha256(f"{fingerprint} {variant}".encode()).hexdigest()[:12] if variant else fingerprint
+
+
 def read_safetensors(path: Path, builder: str | None, norm_eps: float | None = None) -> Weights:
     """Reads a ``.safetensors`` file, ours or a state dict alone (then for ``builder``).
 

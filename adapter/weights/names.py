@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -185,6 +186,10 @@ def _downloaded(url: str, progress: bool, limit: float | None) -> Path:
 
 
 def _from_file(path: Path, builder: str | None, norm_eps: float | None = None) -> Weights:
+    if path.suffix == ".onnx":
+        raise WeightsError(
+            f"{path}: an ONNX file holds no weights for PyTorch. Use those it was exported from{_origin(path)}"
+        )
     if state_dicts.is_safetensors(path):
         return read_safetensors(path, builder, norm_eps)
     for entry in BUILDERS.values():
@@ -192,6 +197,17 @@ def _from_file(path: Path, builder: str | None, norm_eps: float | None = None) -
             if path.name == _file_name(member):  # torchvision's own file, downloaded by hand
                 return _read_member(member, path)
     return from_state(state_dicts.mask_rcnn_state(path), path, builder, norm_eps)
+
+
+def _origin(path: Path) -> str:
+    """The name of the weights in the metadata at the end of an ONNX file, as `maskbridge.adapter.export` writes it."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 65536, 0))
+        named = re.search(rb'"weights": ("(?:[^"\\]|\\.)*")', file.read())
+    try:
+        return "" if named is None else f": {json.loads(named[1])}"
+    except ValueError:
+        return ""
 
 
 def _file_name(member: WeightsEnum) -> str:

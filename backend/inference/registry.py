@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from maskbridge.adapter.errors import MaskbridgeError, SettingsError, nearest
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.training import versions
 from maskbridge.backend.training.versions import Version
-from maskbridge.labelstudio.model_version import model_version
+from maskbridge.labelstudio.model_version import model_version, with_variant
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
         'maskrcnn_mobilenet_v2_fpn-bundled-8abe57d886f2'
     """
     weights = settings.own_weights() if file is None else {"weights": str(file)}
-    model = MaskRCNN(**weights, device=settings.device, precision=settings.precision, progress=False)
+    model = MaskRCNN(
+        **weights, device=settings.device, engine=settings.engine, precision=settings.precision, progress=False
+    )
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     return ServingModel(model, model_version(model))
 
@@ -75,21 +77,21 @@ class ModelRegistry:
         self._load_file = load_file
         self._lock = threading.Lock()
         self._loaded: LRUCache[str, ServingModel] = LRUCache(MAX_LOADED)
+        # By project the name of a trained version (see `Version`), or that of the server's own model.
         self._chosen = versions.chosen()
         self._pinned: dict[int, str] = {} if pinned is None else {pinned.project: pinned.name}
         self._requested: dict[int, str] = {}
 
     def get(self, project: int | None) -> ServingModel:
         """The model of a project, loaded if necessary; the server's own if the project has none or it cannot be loaded."""
-        name = self.version_of(project)
-        if project is None or name == self.own.version:
+        name = self._name_of(project)
+        if project is None or name is None or name == self.own.version:
             return self.own
         with self._lock:
             if (loaded := self._loaded.get(name)) is not None:
                 return loaded
-            file = next((version.file for version in versions.trained() if version.name == name), None)
             try:
-                if file is None:
+                if (file := self.file_of(project)) is None:
                     raise SettingsError(f"the weights file of version {name} is missing or corrupt")
                 self._loaded[name] = loaded = self._load_file(file)
             except MaskbridgeError as error:
@@ -101,10 +103,21 @@ class ModelRegistry:
 
     def version_of(self, project: int | None) -> str:
         """The version that a project uses, without loading it."""
-        for names in (self._requested, self._pinned, self._chosen):
-            if project is not None and project in names:
-                return names[project]
-        return self.own.version
+        name = self._name_of(project)
+        return self.own.version if name is None or name == self.own.version else self._served(name)
+
+    def file_of(self, project: int | None) -> Path | None:
+        """The weights file of the trained version that a project uses; None if it uses the server's own model."""
+        name = self._name_of(project)
+        return next((version.file for version in versions.trained() if version.name == name), None)
+
+    def _name_of(self, project: int | None) -> str | None:
+        in_order = (self._requested, self._pinned, self._chosen)
+        return next((names[project] for names in in_order if project is not None and project in names), None)
+
+    def _served(self, name: str) -> str:
+        """The model version of a trained version with this server's engine and precision."""
+        return with_variant(name, self.own.model.engine.variant)
 
     def request(self, project: int | None, name: str | None) -> None:
         """Lets a project use the version that its extra parameters name; None for the best version.
@@ -119,29 +132,31 @@ class ModelRegistry:
         names = self.versions(project)
         if project is None or name not in names:
             raise SettingsError(f"project {project} has no model version {name!r}: {nearest(name, names)}")
-        self._requested[project] = name
+        of_project = (version.name for version in versions.trained() if version.project == project)
+        self._requested[project] = next((trained for trained in of_project if self._served(trained) == name), name)
 
-    def swap(self, project: int, serving: ServingModel) -> None:
-        """Lets a project use a new version from its next request on, and saves the choice for the next start."""
+    def swap(self, project: int, name: str, serving: ServingModel) -> None:
+        """Lets a project use a new version (see `Version`) from its next request on, and saves the choice."""
         with self._lock:
-            self._loaded[serving.version] = serving
-        versions.choose(project, serving.version)
-        self._chosen[project] = serving.version
+            self._loaded[name] = serving
+        versions.choose(project, name)
+        self._chosen[project] = name
         self._pinned.pop(project, None)
 
     def versions(self, project: int | None) -> list[str]:
         """The versions that a project can use: its trained ones, newest first, then the server's own."""
-        trained = [version.name for version in versions.trained() if version.project == project]
+        trained = [version.name for version in self.trained() if version.project == project]
         return list(dict.fromkeys([*trained, self.own.version]))
 
     def trained(self) -> list[Version]:
-        """The trained versions of all projects, newest first."""
-        return versions.trained()
+        """The trained versions of all projects, newest first, named as predictions carry them."""
+        return [replace(version, name=self._served(version.name)) for version in versions.trained()]
 
     def all_versions(self) -> list[str]:
         """The trained versions of all projects, newest first, then the server's own."""
-        return list(dict.fromkeys([*(version.name for version in versions.trained()), self.own.version]))
+        return list(dict.fromkeys([*(version.name for version in self.trained()), self.own.version]))
 
-    def used(self) -> set[str]:
-        """The versions in use by any project."""
-        return {self.own.version, *self._chosen.values(), *self._pinned.values(), *self._requested.values()}
+    def used(self) -> set[Path]:
+        """The weights files in use by any project."""
+        projects = {*self._chosen, *self._pinned, *self._requested}
+        return {file for project in projects if (file := self.file_of(project)) is not None}

@@ -143,8 +143,7 @@ class Trainer:
             _kill(self.run.process)
 
     def _start_weights(self, project: int) -> str:
-        name = self.registry.version_of(project)
-        file = next((version.file for version in versions.trained() if version.name == name), None)
+        file = self.registry.file_of(project)
         return self.settings.weights if file is None else str(file)
 
     def _follow(self, run: TrainingRun, task: Mapping[str, Any]) -> None:
@@ -190,8 +189,8 @@ class Trainer:
         before, after, version = float(done["before"]), float(done["after"]), str(done["version"])
         figures = f"mask mAP {before:.4f} before, {after:.4f} after"
         if after > before:
-            self.registry.swap(project, load(self.settings, file))
-            outcome = f"now uses {version}: {figures}"
+            self.registry.swap(project, version, load(self.settings, file))
+            outcome = f"now uses {self.registry.version_of(project)}: {figures}"
         else:
             outcome = f"still uses {self.registry.version_of(project)}: {version} is not better, {figures}"
         self.metrics.training_runs.labels("swapped" if after > before else "kept").inc()

@@ -17,7 +17,7 @@ CHOSEN = "label-studio.json"
 
 @dataclass(frozen=True)
 class Version:
-    """A trained version: its name, which predictions carry; its project's number, its weights file, and its mask mAP."""
+    """A trained version: its name with PyTorch in float32, its project's number, its weights file, and its mask mAP."""
 
     name: str
     project: int
@@ -68,11 +68,11 @@ def choose(project: int, name: str) -> None:
         file.write_text(json.dumps(chosen() | {project: name}), encoding="utf-8")
 
 
-def prune(used: Collection[str], *, max_versions: int, max_megabytes: int) -> list[Path]:
+def prune(used: Collection[Path], *, max_versions: int, max_megabytes: int) -> list[Path]:
     """Deletes old versions, except those in use.
 
     Args:
-        used: names of versions that are not deleted.
+        used: weights files that are not deleted.
         max_versions: of each project, all but the newest ``max_versions`` are deleted.
         max_megabytes: then the oldest versions of all projects are deleted until their files have at most this size.
 
@@ -84,13 +84,13 @@ def prune(used: Collection[str], *, max_versions: int, max_megabytes: int) -> li
     deleted: list[Path] = []
     for version in trained():
         counts[version.project] = counts.get(version.project, 0) + 1
-        if counts[version.project] > max_versions and version.name not in used:
+        if counts[version.project] > max_versions and version.file not in used:
             deleted.append(version.file)
         else:
             remaining.append(version)
     total = sum(version.file.stat().st_size for version in remaining)
     for version in reversed(remaining):
-        if total > max_megabytes * 1_000_000 and version.name not in used:
+        if total > max_megabytes * 1_000_000 and version.file not in used:
             total -= version.file.stat().st_size
             deleted.append(version.file)
     for file in deleted:

@@ -112,7 +112,10 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
     @app.route("/versions", methods=["GET", "POST"])
     def versions() -> tuple[Response, int]:
         service = loaded(loading)
-        return (jsonify(versions=service.registry.all_versions()), 200) if service else _not_ready(loading)
+        if service is None:
+            return _not_ready(loading)
+        engine = service.registry.own.model.engine
+        return jsonify(versions=service.registry.all_versions(), engine=engine.name, precision=engine.precision), 200
 
     @app.post("/predict")
     def predict() -> Response:

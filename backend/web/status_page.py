@@ -82,7 +82,8 @@ def _parts(service: Service) -> dict[str, Any]:
         "own": {
             "version": registry.own.version,
             "device": str(model.device),
-            "precision": predictor.settings.precision,
+            "engine": model.engine.name,
+            "precision": model.engine.precision,
             "classes": ", ".join(names[:12]) + more,
         },
         "queue": len(predictor),
@@ -103,7 +104,7 @@ def _parts(service: Service) -> dict[str, Any]:
                 "name": version.name,
                 "score": f"{version.score:.4f}",
                 "time": _time(version.file.stat().st_mtime) if version.file.exists() else "",
-                "used": version.name in used,
+                "used": version.file in used,
             }
             for version in versions[:_SHOWN]
         ],

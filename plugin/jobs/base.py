@@ -98,6 +98,7 @@ class Run:
             "builder": self.model.builder,
             "weights": self.model.weights_name,
             "fingerprint": self.model.fingerprint,
+            "engine": f"{self.model.engine.name} in {self.model.engine.precision}",
             "total": self.total,
             "skipped": self.skipped,
         }

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from maskbridge.adapter import MaskRCNN
-from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.settings import EngineName, Precision
 from maskbridge.adapter.weights.catalog import weights_folder
 from maskbridge.plugin.requests.base import RunRequest
 
@@ -22,9 +22,9 @@ def load(request: RunRequest) -> MaskRCNN:
     """
     files = (path for path in (Path(request.weights).expanduser(), weights_folder() / request.weights) if path.is_file())
     stamp = next((path.stat().st_mtime_ns for path in files), 0)
-    return _load(request.weights, request.device, request.precision, stamp)
+    return _load(request.weights, request.device, request.engine, request.precision, stamp)
 
 
 @lru_cache(maxsize=2)
-def _load(weights: str, device: str | None, precision: Precision, stamp: int) -> MaskRCNN:
-    return MaskRCNN(weights, device=device, precision=precision, progress=False)
+def _load(weights: str, device: str | None, engine: EngineName, precision: Precision, stamp: int) -> MaskRCNN:
+    return MaskRCNN(weights, device=device, engine=engine, precision=precision, progress=False)

@@ -89,6 +89,7 @@ def as_markdown(run: dict[str, Any]) -> str:
         "state": run["state"],
         "field": f"`{run['field']}`",
         "weights": f"{run['weights']} ({run['builder']}, fingerprint `{run['fingerprint']}`)",
+        "engine": run.get("engine", "torch"),
         "images": counts,
         "objects": run.get("objects", 0),
         "started": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run["started"])),

@@ -9,7 +9,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
-from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.settings import EngineName, Precision
 from maskbridge.plugin.operators import form
 from maskbridge.plugin.operators.base import LongOperator
 from maskbridge.plugin.requests.segment_instances import SegmentInstancesRequest
@@ -100,7 +100,8 @@ def _more(ctx: Any, inputs: types.Object) -> None:
     inputs.int("batch_size", default=1, label="Batch size", description="Images in a batch; 1 is best on a CPU")
     inputs.int("num_workers", default=0, label="Workers", description="Processes that read images")
     inputs.str("device", label="Device", description="cpu, cuda, cuda:1, …; by default a GPU if there is one")
-    precisions = types.Dropdown()
-    for name in get_args(Precision):
-        precisions.add_choice(name, label=name)
-    inputs.enum("precision", precisions.values(), default="float32", label="Precision", view=precisions)
+    for name, default, choices in (("engine", "torch", EngineName), ("precision", "float32", Precision)):
+        dropdown = types.Dropdown()
+        for choice in get_args(choices):
+            dropdown.add_choice(choice, label=choice)
+        inputs.enum(name, dropdown.values(), default=default, label=name.capitalize(), view=dropdown)

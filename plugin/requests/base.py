@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator
 
 from maskbridge.adapter.errors import SettingsError
-from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.settings import EngineName, Precision
 from maskbridge.adapter.validation import Validated
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ class RunRequest(Validated):
         label_field: the field of the labels.
         weights: for `maskbridge.adapter.MaskRCNN`.
         device: such as ``"cpu"``; None for a GPU where there is one.
+        engine: ``"torch"``, ``"openvino"``, ``"onnxruntime"`` or ``"auto"`` (see docs/engines.md).
         precision: ``"float32"``, ``"bfloat16"`` or, on a GPU, ``"float16"``: faster, less exact arithmetic.
 
     Raises:
@@ -31,6 +32,7 @@ class RunRequest(Validated):
     label_field: str
     weights: str = "DEFAULT"
     device: str | None = None
+    engine: EngineName = "torch"
     precision: Precision = "float32"
 
     @property

@@ -156,6 +156,7 @@ def test_most_detections(images: list[Path]) -> None:
     assert_equal(many, torchvision_result(model, images[0]))
 
 
+@pytest.mark.engine
 def test_batches_find_what_single_images_find(images: list[Path], bundled: MaskRCNN) -> None:
     # Trained values: random ones magnify the rounding of a batch's other kernels, on some processors to other objects.
     single = bundled.predict(images, batch_size=1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from maskbridge.adapter import ImageError, out_of_memory
-from maskbridge.adapter.out_of_memory import in_halves
+from maskbridge.adapter.engines.out_of_memory import in_halves
 
 
 def network(limit: int, batches: list[int]) -> object:

@@ -32,14 +32,17 @@ def test_wrong_settings_are_named(settings: dict[str, Any], says: str, bundled: 
         bundled.predict(astronaut, **settings)
 
 
+@pytest.mark.engine
 def test_no_classes_means_no_objects(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     assert len(bundled.predict(astronaut, classes=[])[0]) == 0
 
 
+@pytest.mark.engine
 def test_nothing_to_predict(bundled: MaskRCNN) -> None:
     assert bundled.predict([]) == []
 
 
+@pytest.mark.engine
 def test_predict_each_reads_images_as_they_are_needed(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     read_so_far = []
 
@@ -53,6 +56,7 @@ def test_predict_each_reads_images_as_they_are_needed(bundled: MaskRCNN, astrona
     assert read_so_far == [0, 1]
 
 
+@pytest.mark.engine
 def test_boxes_of_detections_give_their_masks(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     actual = bundled.predict(astronaut)[0]
     again = bundled.segment_boxes(astronaut, actual.boxes, actual.names)
@@ -98,6 +102,7 @@ def test_wrong_boxes_and_labels(boxes: Any, labels: Any, says: str, bundled: Mas
         bundled.segment_boxes(astronaut, boxes, labels)
 
 
+@pytest.mark.engine
 def test_threads_with_settings_of_their_own_do_not_disturb_each_other(bundled: MaskRCNN, astronaut: np.ndarray) -> None:
     choices = [
         {"confidence_threshold": 0.5},

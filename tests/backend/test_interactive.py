@@ -22,6 +22,7 @@ from maskbridge.labelstudio.prompts import read_prompts
 from waiting import wait_for
 
 IMAGE = '<Image name="image" value="$image"/>'
+pytestmark = pytest.mark.engine
 BRUSH = '<BrushLabels name="mask" toName="image"><Label value="Person"/><Label value="Thing"/></BrushLabels>'
 TOOLS = (
     '<RectangleLabels name="box" toName="image" smart="true" smartOnly="true"><Label value="Person"/><Label value="Thing"/>'
@@ -32,8 +33,9 @@ CONFIG = f"<View>{IMAGE}{BRUSH}{TOOLS}</View>"
 
 
 @pytest.fixture(scope="module")
-def service() -> Service:
-    return start_service(server_settings(weights="bundled", allowed_hosts="127.0.0.1", fetch_threads=2), Metrics())
+def service(engine: str) -> Service:
+    settings = server_settings(weights="bundled", engine=engine, allowed_hosts="127.0.0.1", fetch_threads=2)
+    return start_service(settings, Metrics())
 
 
 @pytest.fixture(scope="module")

@@ -24,9 +24,10 @@ from waiting import wait_for
 Start = Callable[..., Any]
 
 
-def test_the_deadline_and_asking_again(serve: Start, image_server: ImageServer) -> None:
+@pytest.mark.engine
+def test_the_deadline_and_asking_again(serve: Start, image_server: ImageServer, engine: str) -> None:
     """What is done by the deadline is answered; the rest continues, and is answered immediately when asked for again."""
-    started = serve(deadline=6, fetch_threads=8, fetch_seconds=600)
+    started = serve(deadline=6, fetch_threads=8, fetch_seconds=600, engine=engine)
     started.wait_until_ready()
     url = image_server.url
     tasks = [task(n, f"{url}/image/{n}?deadline" if n % 2 else f"{url}/held/deadline?{n}") for n in range(8)]

@@ -51,7 +51,7 @@ def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Pat
     for day in range(1, 6):
         write(weights, f"2026010{day}", "7")
     write(weights, "20260101", "8")
-    gone = versions.prune({"20260101"}, max_versions=2, max_megabytes=1)
+    gone = versions.prune({weights / "label-studio-7-20260101.safetensors"}, max_versions=2, max_megabytes=1)
     assert sorted(path.name for path in gone) == [f"label-studio-7-2026010{day}.safetensors" for day in (2, 3)]
     assert [version.name for version in versions.trained() if version.project == 7] == [
         "20260105",
@@ -60,7 +60,7 @@ def test_old_versions_go_by_number_and_by_disk_but_never_a_used_one(weights: Pat
     ]
     write(weights, "20260106", "7", kilobytes=600)
     write(weights, "20260107", "8", kilobytes=600)
-    gone = versions.prune({"20260107"}, max_versions=10, max_megabytes=1)
+    gone = versions.prune({weights / "label-studio-8-20260107.safetensors"}, max_versions=10, max_megabytes=1)
     assert weights / "label-studio-8-20260107.safetensors" not in gone
     assert weights / "label-studio-7-20260106.safetensors" in gone
     assert sum(path.stat().st_size for path in weights.iterdir()) < 1_000_000
@@ -99,8 +99,8 @@ def models(small: MaskRCNN) -> ModelRegistry:
 def test_each_project_has_its_version(small: MaskRCNN, weights: Path, models: ModelRegistry) -> None:
     first, second = (trained_file(small, weights, "7", name) for name in ("1", "2"))
     assert models.get(7).version == "own"
-    models.swap(7, first)
-    models.swap(7, second)
+    models.swap(7, first.version, first)
+    models.swap(7, second.version, second)
     assert models.get(7) is second
     assert models.get(8).version == "own"
     assert models.versions(7) == [second.version, first.version, "own"]
@@ -109,7 +109,7 @@ def test_each_project_has_its_version(small: MaskRCNN, weights: Path, models: Mo
     assert models.get(7).version == first.version
     models.request(7, None)
     assert models.get(7) is second
-    assert models.used() == {"own", second.version}
+    assert models.used() == {weights / "label-studio-7-2.safetensors"}
     for project, name in ((8, second.version), (7, "nosuch")):
         with pytest.raises(SettingsError, match=f"project {project} has no model version"):
             models.request(project, name)
@@ -136,7 +136,8 @@ def test_a_version_that_is_gone_or_broken_gives_way_to_the_servers_own(
 
 def test_few_models_are_in_memory(small: MaskRCNN, weights: Path, models: ModelRegistry) -> None:
     for number in range(MAX_LOADED + 2):
-        models.swap(number, trained_file(small, weights, str(number), "1"))
+        serving = trained_file(small, weights, str(number), "1")
+        models.swap(number, serving.version, serving)
     assert len(models._loaded) == MAX_LOADED
     assert [models.get(number).version[:1] for number in range(MAX_LOADED + 2)] == ["0", "1", "2", "3", "4"]
 
@@ -147,7 +148,7 @@ def test_a_pinned_version_wins_until_a_better_one_comes(small: MaskRCNN, weights
     (pinned,) = (version for version in versions.trained() if version.name == old.version)
     models = ModelRegistry(old, lambda file: new, pinned=pinned)
     assert models.get(7).version == old.version
-    models.swap(7, new)
+    models.swap(7, new.version, new)
     assert models.get(7) is new
     assert json.loads((weights / versions.CHOSEN).read_text()) == {"7": new.version}
 
@@ -168,3 +169,22 @@ def test_what_a_killed_server_left_is_removed_but_not_what_is_being_trained(tmp_
         models = ModelRegistry(ServingModel(small, "own"), lambda file: load(ServerSettings(), file))
         Trainer(ServerSettings(), models, Metrics())
     assert [folder.exists() for folder in (left, running, others)] == [False, True, True]
+
+
+def test_trained_versions_are_named_with_the_servers_engine(small: MaskRCNN, weights: Path) -> None:
+    """Choices on disk outlive a change of the engine."""
+    serving = trained_file(small, weights, "7", "1")
+    versions.choose(7, serving.version)
+    names = []
+    for engine in ("torch", "openvino", "torch"):
+        own = MaskRCNN("bundled", engine=engine, progress=False)  # type: ignore[arg-type]
+        models = ModelRegistry(ServingModel(own, model_version(own)), lambda file: serving)
+        assert models.get(7) is serving
+        names.append(models.version_of(7))
+        assert models.versions(7) == [names[-1], model_version(own)]
+        models.request(7, names[-1])
+        assert models.version_of(7) == names[-1]
+        assert models.file_of(7) in models.used()
+    assert names[0] == names[2] == serving.version
+    assert "-openvino-float32-" in names[1]
+    assert names[0] not in names[1]

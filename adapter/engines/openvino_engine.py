@@ -1,0 +1,78 @@
+"""OpenVINO's graphs, for CPUs. Needs the extra ``openvino``."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from maskbridge.adapter.engines.graphs import Graph
+
+# OpenVINO reports each import and conversion to its makers, unless this package is missing.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino as ov  # noqa: E402
+
+
+def identity() -> str:
+    """OpenVINO's version and the processor's name.
+
+    Example:
+        >>> identity().split()[0]
+        'openvino'
+    """
+    return f"openvino {ov.__version__} {ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}"
+
+
+def convert(part: nn.Module, example: torch.Tensor) -> ov.Model:
+    """Converts a part of a network; all axes of its input but the channels are dynamic.
+
+    Example:
+        >>> [str(port.partial_shape) for port in convert(nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 8, 8)).inputs]
+        ['[?,3,?,?]']
+    """
+    dynamic = [-1, example.shape[1], -1, -1]
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the tracer: sizes become dynamic
+        return ov.convert_model(part, example_input=example, input=ov.PartialShape(dynamic))
+
+
+def save(converted: ov.Model, folder: Path, name: str) -> None:
+    """Writes a converted part into a folder, in float32."""
+    ov.save_model(converted, folder / f"{name}.xml", compress_to_fp16=False)
+
+
+def load(folder: Path, name: str) -> ov.Model:
+    """Reads what `save` wrote."""
+    return ov.Core().read_model(folder / f"{name}.xml")
+
+
+def compiled(converted: ov.Model) -> Graph:
+    """Compiles a part for this CPU, with PyTorch's number of threads."""
+    config = {
+        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    return _Compiled(ov.Core().compile_model(converted, "CPU", config))
+
+
+class _Compiled:
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()  # a request serves one thread at a time
+
+    def __call__(self, value: np.ndarray) -> Sequence[np.ndarray]:
+        try:
+            request = self._idle.get_nowait()
+        except queue.Empty:
+            request = self._model.create_infer_request()
+        outputs = list(request.infer([value], share_inputs=True, share_outputs=False).values())
+        self._idle.put(request)
+        return outputs

@@ -1,0 +1,266 @@
+"""The engines beside PyTorch: how near they are, and what can go wrong with what is installed and with their cache."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torchvision.ops import box_iou
+
+from conftest import SHARED
+from maskbridge.adapter import MaskRCNN
+from maskbridge.adapter.datasets.coco_dataset import read_coco
+from maskbridge.adapter.engines import cache, choosing
+from maskbridge.adapter.engines.choosing import checked_engine
+from maskbridge.adapter.errors import MissingExtraError, SettingsError, WeightsError
+from maskbridge.adapter.evaluation.measure import evaluate
+from maskbridge.adapter.instances import Instances
+from maskbridge.adapter.long_jobs import run_to_end
+from maskbridge.labelstudio.model_version import model_version
+from seeded import LARGE, seeded
+from shapes import images_of, shapes
+
+COCO_MINI = SHARED / "coco-mini" / "instances.json"
+OTHERS = ("openvino", "onnxruntime")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache."""
+    monkeypatch.setenv("MASKBRIDGE_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "engines"
+
+
+def matches(expected: Instances, actual: Instances) -> list[tuple[float, float, float]]:
+    """For each expected object the IoU of the boxes, the difference of scores, the share of mask pixels that differ."""
+    same_label = torch.from_numpy(expected.labels[:, None] == actual.labels[None])
+    ious = (box_iou(torch.from_numpy(expected.boxes), torch.from_numpy(actual.boxes)) * same_label).numpy()
+    differences = np.abs(np.subtract.outer(expected.scores, actual.scores))  # type: ignore[arg-type]
+    rows, frames, others = [], list(expected.frames()), list(actual.frames())
+    for index, other in enumerate((ious - differences).argmax(axis=1)):  # equal boxes are distinguished by their scores
+        pixels = (frames[index] != others[other]).sum() / max(frames[index].sum(), 1)
+        rows.append((ious[index, other], differences[index, other], pixels))
+    return rows
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_resnet50_with_seeded_values_is_near(other: Any, images: list[Path], home: Path, tmp_path: Path) -> None:
+    model = seeded("maskrcnn_resnet50_fpn", anchors=LARGE, frozen=True, min_size=320, max_size=500)
+    file = model.save(tmp_path / "seeded.safetensors")
+    changed = MaskRCNN(file, engine=other, progress=False)
+    changed.network.rpn.anchor_generator = model.network.rpn.anchor_generator
+    rows = []
+    for expected, actual in zip(model.predict(images[:3]), changed.predict(images[:3]), strict=True):
+        rows += matches(expected, actual)
+    ious, scores, pixels = np.array(rows).T
+    assert len(rows) > 100
+    assert np.mean(ious >= 0.9) >= 0.99
+    # Random weights magnify rounding: PyTorch in another memory format differs from itself by as much (docs/engines.md).
+    assert np.median(scores) <= 1e-4
+    assert np.quantile(scores, 0.99) <= 1e-3
+    assert np.mean(pixels <= 0.001) >= 0.95
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_the_scores_of_the_bundled_weights_are_those_of_pytorch(other: Any, bundled: MaskRCNN) -> None:
+    labeled = read_coco(COCO_MINI, split="val2017") if COCO_MINI.is_file() else images_of(shapes(8))
+    labeled = replace(labeled, images=labeled.images[:8])
+    numbers = []
+    for model in (bundled, MaskRCNN("bundled", engine=other, progress=False)):
+        scores = run_to_end(evaluate(model, labeled)).scores
+        numbers.append([list(scores[kind].numbers.values()) for kind in ("boxes", "masks")])  # type: ignore[index]
+    assert max(numbers[0][0]) > 0.01
+    np.testing.assert_allclose(numbers[0], numbers[1], atol=5e-5)
+
+
+def test_a_converted_network_is_loaded_again(home: Path, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    first, second = (MaskRCNN("bundled", engine="openvino", progress=False) for _ in range(2))
+    assert len([line for line in caplog.messages if "converting" in line]) == 1
+    one, other = first.predict(astronaut)[0], second.predict(astronaut)[0]
+    assert len(one) >= 1
+    np.testing.assert_array_equal(one.scores, other.scores)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "checksums", "missing"])
+def test_a_damaged_cache_is_made_again(
+    other: Any, damage: str, home: Path, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = MaskRCNN("bundled", engine=other, progress=False).predict(astronaut)[0]
+    (folder,) = home.iterdir()
+    file = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 255
+    changed = {"truncated": content[: len(content) // 2], "empty": b""}.get(damage, content)
+    if damage in ("flipped", "truncated", "empty"):
+        file.write_bytes(changed)
+    elif damage == "checksums":
+        (folder / "checksums.json").write_text('["')
+    else:
+        file.unlink()
+    actual = MaskRCNN("bundled", engine=other, progress=False).predict(astronaut)[0]
+    np.testing.assert_array_equal(actual.scores, expected.scores)  # type: ignore[arg-type]
+    assert "is damaged" in caplog.text
+    caplog.clear()
+    MaskRCNN("bundled", engine=other, progress=False)
+    assert not caplog.messages
+    assert len(list(home.iterdir())) == 1
+
+
+def test_another_version_is_converted_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maskbridge.adapter.engines import onnx_engine
+
+    MaskRCNN("bundled", engine="onnxruntime", progress=False)
+    monkeypatch.setattr(onnx_engine, "identity", lambda: "onnxruntime 99.0 another processor")
+    MaskRCNN("bundled", engine="onnxruntime", progress=False)
+    assert len(list(home.iterdir())) == 2
+
+
+def test_only_the_last_used_networks_are_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from maskbridge.adapter.engines import onnx_engine
+
+    monkeypatch.setattr(cache, "MAX_ENTRIES", 2)
+    for version in "123":
+        monkeypatch.setattr(onnx_engine, "identity", lambda version=version: f"onnxruntime {version}")
+        MaskRCNN("bundled", engine="onnxruntime", progress=False)
+    assert len(list(home.iterdir())) == 2
+
+
+def test_a_home_that_cannot_be_written_to_works(
+    home: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.parent.write_text("a file, not a folder")
+    assert MaskRCNN("bundled", engine="openvino", progress=False).predict(astronaut)[0]
+    assert "cannot be kept" in caplog.text
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_two_processes_convert_at_once(other: str, home: Path) -> None:
+    program = (
+        "import numpy; from maskbridge.adapter import MaskRCNN;"
+        f"print(len(MaskRCNN('bundled', engine='{other}').predict(numpy.zeros((64, 64, 3), numpy.uint8))))"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors.decode()
+        assert b"is damaged" not in errors
+    assert [path.name.split("-")[0] for path in home.iterdir()] == [other]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_threads_share_an_engine(other: Any, images: list[Path]) -> None:
+    model = MaskRCNN("bundled", engine=other, progress=False)
+    expected = [model.predict(image)[0] for image in images[:4]]
+    results: dict[int, Instances] = {}
+
+    def predict(index: int) -> None:
+        for _ in range(3):
+            results[index] = model.predict(images[index])[0]
+
+    threads = [threading.Thread(target=predict, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, one in enumerate(expected):
+        np.testing.assert_allclose(results[index].boxes, one.boxes, atol=1e-3)
+
+
+def test_openvino_reports_to_nobody() -> None:
+    program = (
+        "import sys; from maskbridge.adapter import MaskRCNN; MaskRCNN('bundled', engine='openvino');"
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("other", "package", "extra"), [("openvino", "openvino", "openvino"), ("onnxruntime", "onnx", "onnx")]
+)
+def test_a_missing_package_is_named_with_its_command(
+    other: Any, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = {"openvino": "openvino_engine", "onnxruntime": "onnx_engine"}[other]
+    monkeypatch.delitem(sys.modules, f"maskbridge.adapter.engines.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"{package}.*pip install .*\[{extra}\]"):
+        MaskRCNN("bundled", engine=other)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"engine": "opnvino"}, "unknown engine 'opnvino': did you mean 'openvino'"),
+        ({"engine": None}, "unknown engine None"),
+        ({"engine": "openvino", "precision": "bfloat16"}, "precision with engine 'openvino' is float32"),
+        ({"engine": "onnxruntime", "precision": "int8"}, "precision with engine 'onnxruntime' is float32"),
+        ({"engine": "auto", "precision": "float16"}, "precision on cpu is float32 or bfloat16"),
+    ],
+)
+def test_invalid_engines(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(SettingsError, match=reason):
+        MaskRCNN("bundled", device="cpu", **options)
+
+
+def test_other_engines_run_on_a_cpu() -> None:
+    with pytest.raises(SettingsError, match="engine 'openvino' runs on a CPU, not on cuda"):
+        checked_engine("openvino", torch.device("cuda"), "float32")
+    assert checked_engine("auto", torch.device("cuda"), "float32") == "torch"
+
+
+def test_auto_is_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MaskRCNN("bundled", device="cpu", engine="auto", progress=False).engine.name == "openvino"
+    assert MaskRCNN("bundled", device="cpu", engine="auto", precision="bfloat16").engine.name == "torch"
+    monkeypatch.setattr(choosing, "_has_openvino", lambda: False)
+    assert MaskRCNN("bundled", device="cpu", engine="auto").engine.name == "torch"
+
+
+def test_torch_mentions_openvino_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    choosing._mention_openvino.cache_clear()
+    for _ in range(2):
+        MaskRCNN("bundled", device="cpu")
+    assert [line for line in caplog.messages if "engine='auto'" in line] == caplog.messages
+
+
+def test_no_model_version_is_a_part_of_another(tmp_path: Path) -> None:
+    models = [MaskRCNN("bundled", device="cpu", precision=precision) for precision in ("float32", "bfloat16")]  # type: ignore
+    models += [MaskRCNN("bundled", engine=other, progress=False) for other in OTHERS]  # type: ignore[arg-type]
+    names = ["person", f"maskrcnn_mobilenet_v2_fpn-bundled-{models[0].fingerprint}", model_version(models[2]), "bundled"]
+    for name in names:
+        file = models[0].save(tmp_path / f"{name}.safetensors", extra={"copy": name})
+        models.append(MaskRCNN(file, class_names=None))
+    changed = MaskRCNN("bundled", rpn_nms_thresh=0.6)
+    versions = {model_version(model) for model in [*models, changed]}
+    assert len(versions) >= len(models)
+    for one, other in itertools.permutations(versions, 2):
+        assert one not in other
+
+
+@pytest.mark.parametrize("other", ["torch", *OTHERS])
+def test_an_onnx_file_is_refused_with_the_name_of_its_weights(other: Any, tmp_path: Path) -> None:
+    file = tmp_path / "people.onnx"
+    file.write_bytes(b"\0" * 99 + json.dumps({"format": "2", "weights": "people \u00e9.safetensors"}).encode() + b"\0")
+    with pytest.raises(WeightsError, match="Use those it was exported from: people é"):
+        MaskRCNN(file, engine=other)
+    shutil.copy(file, tmp_path / "other.onnx")
+    (tmp_path / "other.onnx").write_bytes(b"\0" * 20)
+    with pytest.raises(WeightsError, match="holds no weights"):
+        MaskRCNN(tmp_path / "other.onnx", engine=other)
