@@ -18,6 +18,7 @@ from maskbridge.adapter.confidence import ConfidenceLike, confidence_of
 from maskbridge.adapter.engines.choosing import checked_engine, make_engine
 from maskbridge.adapter.engines.devices import checked_device, default_batch_size
 from maskbridge.adapter.engines.out_of_memory import in_halves
+from maskbridge.adapter.engines.streams import Streams, checked_streams
 from maskbridge.adapter.errors import ImageError, SettingsError
 from maskbridge.adapter.images import ImageInput, all_or_raise, as_list, read, read_each
 from maskbridge.adapter.instances import Instances
@@ -49,6 +50,7 @@ class MaskRCNN:
         device: such as ``"cpu"`` or ``"cuda:1"``; by default a GPU if one is available.
         engine: ``"torch"``, ``"openvino"``, ``"onnxruntime"`` or ``"auto"``: what runs the layers (see docs/engines.md).
         precision: ``"float32"``, or for faster, less exact arithmetic ``"bfloat16"`` or, on a GPU, ``"float16"``.
+        streams: how many images are predicted at once on a CPU, with fewer threads each; None for a good number.
         download_limit: seconds that a download may take; by default it fails only after 30 seconds without data.
         **arguments: keyword arguments of torchvision's ``MaskRCNN`` class: ``min_size``, ``box_nms_thresh``, ….
 
@@ -58,8 +60,6 @@ class MaskRCNN:
 
     Example:
         >>> model = MaskRCNN("bundled")
-        >>> model.class_names
-        ('__background__', 'person')
         >>> model.predict(np.full((40, 60, 3), 99, dtype=np.uint8))
         [Instances(0 in 60 x 40: none)]
     """
@@ -78,10 +78,13 @@ class MaskRCNN:
         device: str | torch.device | None = None,
         engine: EngineName = "torch",
         precision: Precision = "float32",
+        streams: int | None = 1,
         download_limit: float | None = None,
         **arguments: Any,
     ) -> None:
         engine = checked_engine(engine, on := checked_device(device), precision)
+        self.streams = checked_streams(streams, on)
+        self._streams = Streams(self.streams)
         resolved = resolve(
             weights,
             builder=builder,
@@ -103,7 +106,7 @@ class MaskRCNN:
         self.builder, self.class_names = resolved.builder, resolved.class_names
         self.weights_name, self._norm_eps = resolved.name, resolved.norm_eps
         keep = (lambda: self.weights_fingerprint) if resolved.state else None  # random weights are not loaded again
-        self.engine = make_engine(engine, self.network, precision, fingerprint=keep, progress=progress)
+        self.engine = make_engine(engine, self.network, precision, self.streams, fingerprint=keep, progress=progress)
 
     def __repr__(self) -> str:
         return f"MaskRCNN({self.weights_name!r}, builder={self.builder!r}, {self.engine!r})"
@@ -198,7 +201,7 @@ class MaskRCNN:
     ) -> Iterator[Instances | ImageError]:
         """Like `predict`, but reads images lazily and yields results in order, an `ImageError` for each invalid one."""
         settings = settings or self.settings()
-        size = default_batch_size(self.device) if batch_size is None else batch_size
+        size = default_batch_size(self.device, self.streams) if batch_size is None else batch_size
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise SettingsError(f"batch_size is a whole number of 1 or more, not {size!r}")
         for chunk in read_each(images, size):
@@ -214,17 +217,15 @@ class MaskRCNN:
         Returns:
             For each image its `Instances`, or the error that was passed in.
         """
-        results: dict[int, Instances | ImageError] = {}
-        groups: dict[net.Size, list[int]] = {}
-        for index, image in enumerate(images):
-            if isinstance(image, ImageError):
-                results[index] = image
-            else:
-                shape = net.padded_size(self.network, (image.shape[-2], image.shape[-1]))
-                groups.setdefault(shape, []).append(index)
-        for indices in groups.values():
+        batches = net.batches(self.network, images, alone=self.streams > 1)
+
+        def predict(indices: list[int]) -> list[Instances | ImageError]:
             batch = [image for index in indices if isinstance(image := images[index], torch.Tensor)]
-            results.update(zip(indices, in_halves(lambda part: self.detect(self.encode(part), settings), batch)))
+            return in_halves(lambda part: self.detect(self.encode(part), settings), batch)
+
+        results: dict[int, Any] = dict(enumerate(images))  # an error stays
+        for indices, predicted in zip(batches, self._streams.map(predict, batches)):
+            results.update(zip(indices, predicted))
         return [results[index] for index in range(len(images))]
 
     @torch.inference_mode()

@@ -20,6 +20,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops import boxes as box_ops
 
 from maskbridge.adapter.engines.torch_engine import FeatureMaps, TorchEngine
+from maskbridge.adapter.errors import ImageError
 from maskbridge.adapter.images import as_float
 from maskbridge.adapter.torchvision_types import Network
 
@@ -91,6 +92,22 @@ def padded_size(network: Network, size: Size) -> Size:
     step = network.transform.size_divisible
     height, width = input_size(network, size)
     return -(-height // step) * step, -(-width // step) * step
+
+
+def batches(network: Network, images: Sequence[torch.Tensor | ImageError], *, alone: bool = False) -> list[list[int]]:
+    """The indices of images that run as one batch: those of one padded size, or each alone. Errors are in none.
+
+    Args:
+        network: the network.
+        images: tensors of `images.read`, or the errors that it raised.
+        alone: whether each image is a batch.
+    """
+    groups: dict[object, list[int]] = {}
+    for index, image in enumerate(images):
+        if not isinstance(image, ImageError):
+            size = index if alone else padded_size(network, (image.shape[-2], image.shape[-1]))
+            groups.setdefault(size, []).append(index)
+    return list(groups.values())
 
 
 def encode(engine: TorchEngine, images: Sequence[torch.Tensor]) -> Features:

@@ -57,7 +57,12 @@ class ServerSettings(LabelStudioSettings):
     engine: EngineName = Field(
         "torch", description="What runs the network's layers: torch, openvino, onnxruntime or auto (docs/engines.md)."
     )
-    batch_size: int | None = Field(None, ge=1, description="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
+    streams: int | None = Field(
+        None, ge=1, le=64, description="Images predicted at once on a CPU; by default a quarter of its threads, 2 to 4."
+    )
+    batch_size: int | None = Field(
+        None, ge=1, description="Images given to the model at once; by default 2 for each stream on a CPU, 8 on a GPU."
+    )
 
     basic_auth_user: str | None = Field(None, description="User name for basic auth, which all but /health then require.")
     basic_auth_pass: SecretStr | None = Field(None, description="Password for basic auth.")

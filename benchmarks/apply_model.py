@@ -1,17 +1,19 @@
 """maskbridge against FiftyOne's own Mask R-CNN: images per second and peak memory of ``dataset.apply_model``.
 
-    uv run python benchmarks/apply_model.py [--rounds 3] [--markdown FILE]
+    uv run python benchmarks/apply_model.py [--rounds 3] [--engines torch openvino onnxruntime] [--before ../earlier]
 
 The same network weights, the same images, the same objects: about 10 an image above the threshold, out of 100 that the
 network detects. FiftyOne's model is its ``TorchImageModel`` with its ``InstanceSegmenterOutputProcessor``, as its model zoo
-ships ``mask-rcnn-resnet50-fpn-coco-torch``. Each measurement is a process of its own (so peak memory is its own); the two
-alternate, and medians and ranges over the rounds are printed. The weights are random with a seed, so nothing is downloaded.
+ships ``mask-rcnn-resnet50-fpn-coco-torch``. Each measurement is a process of its own (so peak memory is its own); they
+alternate, and medians and ranges over the rounds are printed. The weights are random with a seed, so nothing is downloaded;
+``--bundled`` takes the bundled ones. ``--before`` names another checkout with a ``.venv``, measured in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -21,7 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from measured import machine, result_of, spread
+from maskbridge.adapter import MaskRCNN
+from maskbridge.adapter.settings import EngineName
+from measured import add_time, machine, result_of, spread
 
 BUILDER = "maskrcnn_resnet50_fpn"
 SIZES = {"640x480": ((640, 480), 12), "4000x3000": ((4000, 3000), 4)}
@@ -44,24 +48,30 @@ def make_images(folder: Path) -> None:
             image.save(folder / name / f"{index:02}.jpg", quality=92)
 
 
-def threshold_for(images: list[Path]) -> float:
-    """The confidence threshold with about `OBJECTS` objects an image above it."""
+def network(engine: EngineName, bundled: bool) -> MaskRCNN:
     from seeded import LARGE, seeded
 
+    if bundled:
+        return MaskRCNN("bundled", device="cpu", engine=engine, progress=False)
+    return seeded(BUILDER, anchors=LARGE, frozen=True, engine=engine)
+
+
+def threshold_for(images: list[Path], engine: EngineName, bundled: bool) -> float:
+    """The confidence threshold with about `OBJECTS` objects an image above it; 0.5 for the bundled weights."""
+    if bundled:
+        return 0.5
     scores: list[float] = []
-    for instances in seeded(BUILDER, anchors=LARGE, frozen=True).predict(images):
+    for instances in network(engine, bundled).predict(images):
         scores += instances.scores.tolist()  # type: ignore[union-attr]
     return sorted(scores, reverse=True)[OBJECTS * len(images)]
 
 
-def fiftyone_model(confidence: float) -> Any:
+def fiftyone_model(confidence: float, bundled: bool) -> Any:
     """FiftyOne's own model around torchvision's network, configured as its zoo does."""
     import fiftyone.utils.torch as fout
     import torch
 
-    from seeded import LARGE, seeded
-
-    model = seeded(BUILDER, anchors=LARGE, frozen=True)
+    model = network("torch", bundled)
     config = {
         "model": model.network.to(memory_format=torch.contiguous_format),
         "output_processor_cls": fout.InstanceSegmenterOutputProcessor,
@@ -71,21 +81,20 @@ def fiftyone_model(confidence: float) -> Any:
     return fout.TorchImageModel(fout.TorchImageModelConfig(config))
 
 
-def measure(model_name: str, folder: Path, confidence: float) -> dict[str, float]:
+def measure(model_name: str, folder: Path, confidence: float, bundled: bool) -> dict[str, float]:
     """Applies a model to a new dataset in this process; speed, memory and objects."""
     import fiftyone as fo
     import torch
 
-    from seeded import LARGE, seeded
-
     images = sorted(folder.glob("*.jpg"))
     seconds = {"network": 0.0, "decoding": 0.0}
     if model_name == "fiftyone":
-        model = fiftyone_model(confidence)
+        model = fiftyone_model(confidence, bundled)
     else:
         from maskbridge.plugin.model import MaskRCNNModel
 
-        model = MaskRCNNModel(seeded(BUILDER, anchors=LARGE, frozen=True), confidence_threshold=confidence)
+        engine: Any = "torch" if model_name == "maskbridge" else model_name
+        model = MaskRCNNModel(network(engine, bundled), confidence_threshold=confidence)
         time_parts(seconds)
     warm_up, dataset = fo.Dataset(), fo.Dataset()
     warm_up.add_samples([fo.Sample(str(images[0]))])
@@ -126,71 +135,60 @@ def time_parts(seconds: dict[str, float]) -> None:
     """Adds up the time in the network's three steps and in reading images; the rest is maskbridge's and FiftyOne's."""
     from maskbridge.adapter import images, network
 
-    def timed(module: Any, name: str, part: str) -> None:
-        function = getattr(module, name)
-
-        def call(*args: Any, **keywords: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return function(*args, **keywords)
-            finally:
-                seconds[part] += time.perf_counter() - start
-
-        setattr(module, name, call)
-
-    timed(images, "read", "decoding")
+    add_time(images, "read", seconds, "decoding")
     for step in ("encode", "detect", "segment"):
-        timed(network, step, "network")
+        add_time(network, step, seconds, "network")
 
 
-def report(results: dict[str, dict[str, list[dict[str, float]]]], threshold: dict[str, float]) -> str:
-    def cell(rows: list[dict[str, float]], key: str, digits: int) -> str:
-        return spread([row[key] for row in rows], digits)
+Rows = list[dict[str, float]]
 
-    lines = ["| images | model | images per second | peak memory, MB | of it added by applying | objects an image |"]
-    lines.append("|---|---|---|---|---|---|")
-    ratios = []
+
+def report(results: dict[str, dict[str, Rows]], thresholds: dict[tuple[str, str], float]) -> str:
+    """The table, and the ratios of each engine to FiftyOne's own model and to the checkout before."""
+    columns = ("images_per_second", 3), ("peak_mb", 0), ("added_mb", 0), ("objects", 1), ("rest_percent", 1)
+    lines = [
+        "| images | model | images per second | peak memory, MB | added by applying, MB | objects an image | outside the "
+        "network and reading, % |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for size, rows_of in results.items():
-        for model_name, rows in rows_of.items():
-            lines.append(
-                f"| {size} | {model_name} | {cell(rows, 'images_per_second', 3)} | {cell(rows, 'peak_mb', 0)} | "
-                f"{cell(rows, 'added_mb', 0)} | "
-                f"{cell(rows, 'objects', 1)} |"
-            )
-        ours, theirs = rows_of["maskbridge"], rows_of["fiftyone"]
-        pairs = list(zip(ours, theirs))
-        speed = [a["images_per_second"] / b["images_per_second"] for a, b in pairs]
-        peaks = [b["peak_mb"] / a["peak_mb"] for a, b in pairs]
-        added = [b["added_mb"] / a["added_mb"] for a, b in pairs]
-        ratios.append(
-            f"{size}: {statistics.median(speed):.2f} times as fast ({min(speed):.2f} to {max(speed):.2f}), "
-            f"1/{statistics.median(peaks):.1f} of the memory (1/{statistics.median(added):.1f} of the memory added to the "
-            f"idle process); pasting, converting and writing take "
-            f"{cell(ours, 'rest_percent', 1)} % of the time (threshold {threshold[size]:.3f})."
-        )
-    return "\n".join([*lines, "", *ratios])
+        for name, rows in rows_of.items():
+            cells = [spread([row[key] for row in rows], digits) for key, digits in columns]
+            lines.append(f"| {size} | {name} | {' | '.join(cells)} |")
+    lines.append("")
+    for size, rows_of in results.items():
+        for name, other in itertools.product(rows_of, ("fiftyone", "before")):
+            if other in rows_of and name not in ("fiftyone", "before"):
+                pairs = list(zip(rows_of[name], rows_of[other]))
+                speed = spread([a["images_per_second"] / b["images_per_second"] for a, b in pairs], 2)
+                peak, added = (statistics.median(b[key] / a[key] for a, b in pairs) for key in ("peak_mb", "added_mb"))
+                lines.append(
+                    f"{size}: {name} is {speed} times as fast as {other}, with 1/{peak:.1f} of the memory (1/{added:.1f} "
+                    f"of the memory added to the idle process); threshold {thresholds[size, name]:.3f}."
+                )
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--engines", nargs="*", default=["torch"], choices=["torch", "openvino", "onnxruntime"])
+    parser.add_argument("--bundled", action="store_true", help="the bundled weights instead of a seeded ResNet-50")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout, with PyTorch (not --bundled)")
+    parser.add_argument("--images", type=int, help="the number of images of each size, by default 12 and 4")
     parser.add_argument("--markdown", type=Path, help="also write the table into this file")
-    parser.add_argument(
-        "--measure",
-        nargs=3,
-        metavar=("MODEL", "FOLDER", "THRESHOLD"),
-        help=argparse.SUPPRESS,
-    )
+    parser.add_argument("--measure", nargs=3, metavar=("MODEL", "FOLDER", "THRESHOLD"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        model_name, folder, threshold = arguments.measure
-        print("RESULT " + json.dumps(measure(model_name, Path(folder), float(threshold))))
+        name, folder, threshold = arguments.measure
+        print("RESULT " + json.dumps(measure(name, Path(folder), float(threshold), arguments.bundled)))
         return
     from rich.progress import track
 
-    results: dict[str, dict[str, list[dict[str, float]]]] = {}
-    thresholds: dict[str, float] = {}
+    names = [*arguments.engines, *(["before"] if arguments.before else []), "fiftyone"]
+    results: dict[str, dict[str, Rows]] = {size: {name: [] for name in names} for size in arguments.sizes}
+    thresholds: dict[tuple[str, str], float] = {}
     with tempfile.TemporaryDirectory() as scratch:
         make_images(Path(scratch))
         environment = os.environ | {
@@ -198,21 +196,25 @@ def main() -> None:
             "FIFTYONE_DO_NOT_TRACK": "true",
             "FIFTYONE_DATABASE_VALIDATION": "false",
         }
-        for size in arguments.sizes:
+        for size, rows_of in results.items():
             folder = Path(scratch) / size
-            thresholds[size] = threshold_for(sorted(folder.glob("*.jpg")))
-            rows_of = results.setdefault(size, {"maskbridge": [], "fiftyone": []})
-            for index in track(range(2 * arguments.rounds), description=size, transient=True):
-                model_name = ("maskbridge", "fiftyone")[index % 2]
-                command = [
-                    sys.executable,
-                    __file__,
-                    "--measure",
-                    model_name,
-                    str(folder),
-                    repr(thresholds[size]),
-                ]
-                rows_of[model_name].append(json.loads(result_of(command, environment)))
+            images = sorted(folder.glob("*.jpg"))
+            for image in images[arguments.images :] if arguments.images else []:
+                image.unlink()
+            images = sorted(folder.glob("*.jpg"))
+            for name in names:
+                engine = name if name in arguments.engines else "torch"
+                known = [thresholds[size, other] for other in names if (size, other) in thresholds and engine == "torch"]
+                thresholds[size, name] = known[0] if known else threshold_for(images, engine, arguments.bundled)
+            for name in track(names * arguments.rounds, description=size, transient=True):
+                program = [sys.executable, __file__]
+                if name == "before":
+                    checkout = arguments.before.resolve()
+                    program = [f"{checkout}/.venv/bin/python", f"{checkout}/benchmarks/apply_model.py"]
+                model_name = {"before": "maskbridge", "torch": "maskbridge"}.get(name, name)
+                command = [*program, "--measure", model_name, str(folder), repr(thresholds[size, name])]
+                command += ["--bundled"] if arguments.bundled else []
+                rows_of[name].append(json.loads(result_of(command, environment)))
     text = f"{machine()}, {time.strftime('%Y-%m-%d')}, {arguments.rounds} rounds: median (lowest to highest).\n\n"
     text += report(results, thresholds)
     print(text)

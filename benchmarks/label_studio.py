@@ -3,12 +3,16 @@
 Label Studio's example backends answer one task at a time: fetch the image, run torchvision's model, paste full frames,
 encode each with ``label_studio_sdk.converter.brush``. Here the same network predicts the same images both ways.
 
-    uv run python benchmarks/label_studio.py
+    uv run python benchmarks/label_studio.py [--engines torch openvino onnxruntime] [--before ../earlier]
+
+``--before`` names another checkout with a ``.venv``, whose server is measured in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import statistics
 import sys
@@ -47,9 +51,11 @@ def main() -> None:
     parser.add_argument("--weights", default="bundled")
     parser.add_argument("--tasks", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--engines", nargs="*", default=["torch"], choices=["torch", "openvino", "onnxruntime"])
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout")
     options = parser.parse_args()
     with ImageServer(images()) as server:
-        tasks_per_second(server, options.weights, options.tasks, options.rounds)
+        tasks_per_second(server, options)
     encode_times(MaskRCNN(options.weights, progress=False))
 
 
@@ -64,24 +70,37 @@ def images() -> list[Path]:
     return [folder / name for name in ("astronaut.png", "camera.png", "coffee.png", "chelsea.png", "rocket.jpg")]
 
 
-def tasks_per_second(server: ImageServer, weights: str, count: int, rounds: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        backend = start_backend(Path(folder), weights=weights, deadline=900)
-        backend.wait_until_ready()
-        url, theirs = backend.url, OneByOne(weights)
-        rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-        for index in range(rounds + 1):
-            tasks = [{"id": n, "data": {"image": f"{server.url}/image/{n}?round={index}"}} for n in range(count)]
-            for name, predict in (("ours", partial(_post, f"{url}/predict")), ("theirs", theirs.predict)):
-                start = time.perf_counter()
-                assert len(predict(tasks)) == count
+def tasks_per_second(server: ImageServer, options: argparse.Namespace) -> None:
+    with contextlib.ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        start = partial(start_backend, weights=options.weights, deadline=900)
+        backends = {}
+        for engine in options.engines:
+            (folder / engine).mkdir()
+            backends[engine] = start(folder / engine, engine=engine)
+        if options.before:
+            (folder / "before").mkdir()
+            backends["before"] = start(folder / "before", program=options.before.resolve() / ".venv/bin/maskbridge")
+        for backend in backends.values():
+            running.callback(backend.stop)
+            backend.wait_until_ready()
+        ways = {name: partial(_post, f"{backend.url}/predict") for name, backend in backends.items()}
+        ways["one by one"] = OneByOne(options.weights).predict
+        rates: dict[str, list[float]] = {name: [] for name in ways}
+        for index in range(options.rounds + 1):
+            for name, predict in ways.items():
+                url = f"{server.url}/image/{{}}?round={index}-{name.replace(' ', '-')}"
+                tasks = [{"id": n, "data": {"image": url.format(n)}} for n in range(options.tasks)]
+                started = time.perf_counter()
+                assert len(predict(tasks)) == options.tasks
                 if index:  # the first round warms up
-                    rates[name].append(count / (time.perf_counter() - start))
-        ratios = [ours / other for ours, other in zip(rates["ours"], rates["theirs"])]
-        ours, other = spread(rates["ours"], 2), spread(rates["theirs"], 2)
-        print(f"tasks per second: ours {ours}, one by one {other}, ratio {spread(ratios, 2)}", flush=True)
-        quick_routes(url, server)
-        backend.stop()
+                    rates[name].append(options.tasks / (time.perf_counter() - started))
+        for name, of_name in rates.items():
+            print(f"{name}: {spread(of_name, 2)} tasks per second", flush=True)
+        for name, other in itertools.product(options.engines, ("one by one", "before")):
+            if other in rates:
+                print(f"{name} / {other}: {spread([a / b for a, b in zip(rates[name], rates[other])], 2)}", flush=True)
+        quick_routes(backends[options.engines[0]].url, server)
 
 
 def quick_routes(url: str, server: ImageServer) -> None:

@@ -109,7 +109,7 @@ def step_times(model: MaskRCNN, image: Any, threshold: float) -> tuple[dict[str,
         "pasting": (mask_rcnn_module, "paste"),
         "resizing": (network, "_resized"),
     }
-    originals = {part: getattr(*place) for part, place in with_times.items()}
+    originals = {part: getattr(*target) for part, target in with_times.items()}
     for part, (owner, name) in with_times.items():
         add_time(owner, name, seconds, part)
     start = time.perf_counter()

@@ -32,6 +32,7 @@ def evaluate(
     device: options.Device = None,
     precision: options.Precision = "float32",
     engine: options.Engine = "torch",
+    streams: options.Streams = None,
     strict: places.Strict = False,
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst images to draw.")] = 12,
 ) -> None:
@@ -63,6 +64,7 @@ def evaluate(
             device=device,
             precision=precision,
             engine=engine,
+            streams=streams,
         )
         steps = evaluate_model(model, labeled, class_names=names, strict=strict)
     elif predictions.lower().endswith(".json"):

@@ -19,6 +19,7 @@ def load_model(
     device: str | None,
     precision: Precision = "float32",
     engine: EngineName = "torch",
+    streams: int | None = 1,
 ) -> MaskRCNN:
     """Loads the model; the options are those of `maskbridge.cli.options`.
 
@@ -40,4 +41,5 @@ def load_model(
         device=device,
         precision=precision,
         engine=engine,
+        streams=streams,
     )

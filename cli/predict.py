@@ -31,8 +31,9 @@ def predict(
     device: options.Device = None,
     precision: options.Precision = "float32",
     engine: options.Engine = "torch",
+    streams: options.Streams = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images in a batch; by default 1 on a CPU, 8 on a GPU.")
+        int | None, typer.Option(min=1, help="Images read at once; by default 2 for each stream on a CPU, 8 on a GPU.")
     ] = None,
 ) -> None:
     """Detect objects in images: annotated PNGs, COCO results, a table. The same command resumes after an interruption.
@@ -59,6 +60,7 @@ def predict(
         device=device,
         precision=precision,
         engine=engine,
+        streams=streams,
     )
     settings = model.settings(
         confidence_threshold=confidence, mask_threshold=mask_threshold, classes=options.names(classes)
@@ -68,7 +70,7 @@ def predict(
         categories = {name: model.class_names.index(name) for name in class_choices(model.class_names)}
     run = PredictionRun(model, settings, out, categories=categories, pictures=pictures, form=form)
     with resumable() as check:
-        tally = run.predict(files, batch_size=batch_size or default_batch_size(model.device), on_image=check)
+        tally = run.predict(files, batch_size=batch_size or default_batch_size(model.device, model.streams), on_image=check)
     failures = skipped | tally.failures
     print_report(tally, failures, out, pictures=pictures)
     if failures or tally.dropped:

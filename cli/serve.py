@@ -38,6 +38,10 @@ def serve(
         str | None,
         typer.Option(help="What runs the network's layers: torch, openvino, onnxruntime or auto.  \\[default: torch]"),
     ] = None,
+    streams: Annotated[
+        int | None,
+        typer.Option(help="Images predicted at once on a CPU.  \\[default: a quarter of its threads, 2 to 4]"),
+    ] = None,
     label_studio_url: Annotated[
         str | None,
         typer.Option(help="Label Studio's address, as seen from this machine.  \\[default: http://localhost:8080]"),
@@ -71,6 +75,7 @@ def serve(
             device=device,
             precision=precision,
             engine=engine,
+            streams=streams,
             label_studio_url=label_studio_url,
             allowed_hosts=allowed_hosts,
             log_level=log_level,

@@ -79,13 +79,13 @@ def astronaut() -> np.ndarray:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs tests that are marked ``engine`` with each engine; one that is not installed fails."""
     if metafunc.definition.get_closest_marker("engine") and "engine" in metafunc.fixturenames:
-        metafunc.parametrize("engine", ["torch", "openvino", "onnxruntime"], scope="session")
+        metafunc.parametrize("engine", ["torch", "openvino", "onnxruntime"], indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
-def engine() -> str:
+def engine(request: pytest.FixtureRequest) -> str:
     """The engine of `bundled`; tests that are marked ``engine`` run with each."""
-    return "torch"
+    return str(getattr(request, "param", "torch"))
 
 
 @pytest.fixture(scope="session")

@@ -41,8 +41,8 @@ class Runtime(Protocol):
     def load(self, folder: Path, name: str) -> Any:
         """Reads what `save` wrote."""
 
-    def compiled(self, converted: Any) -> Graph:
-        """Compiles a converted part for this machine."""
+    def compiled(self, converted: Any, streams: int) -> Graph:
+        """Compiles a converted part for this machine, to be run by that many threads at once."""
 
 
 def engines_folder() -> Path:

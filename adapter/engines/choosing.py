@@ -56,6 +56,7 @@ def make_engine(
     engine: EngineName,
     network: Network,
     precision: Precision,
+    streams: int,
     *,
     fingerprint: Callable[[], str] | None,
     progress: bool,
@@ -66,13 +67,14 @@ def make_engine(
         engine: from `checked_engine`.
         network: the network, on its device.
         precision: of the arithmetic.
+        streams: how many images are predicted at once.
         fingerprint: of the network's weights, for the cache of converted networks; None for no cache.
         progress: whether to print that the network is converted; it is logged anyway.
 
     Example:
         >>> from maskbridge.adapter import MaskRCNN
         >>> network = MaskRCNN("bundled", device="cpu").network
-        >>> make_engine("torch", network, "float32", fingerprint=None, progress=False).name
+        >>> make_engine("torch", network, "float32", 1, fingerprint=None, progress=False).name
         'torch'
     """
     if engine == "torch":
@@ -95,7 +97,7 @@ def make_engine(
         if folder is not None:
             converted_networks.write(folder, runtime, converted)
         _report(f"converted in {time.monotonic() - start:.1f} s", progress)
-    graphs = {name: runtime.compiled(part) for name, part in converted.items()}
+    graphs = {name: runtime.compiled(part, streams) for name, part in converted.items()}
     return GraphEngine(network, engine, precision, graphs)
 
 

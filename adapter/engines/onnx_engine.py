@@ -61,10 +61,11 @@ def load(folder: Path, name: str) -> bytes:
     return (folder / f"{name}.onnx").read_bytes()
 
 
-def compiled(converted: bytes) -> Graph:
-    """Compiles a part for this CPU, with PyTorch's number of threads."""
+def compiled(converted: bytes, streams: int) -> Graph:
+    """Compiles a part for this CPU, with PyTorch's number of threads for all streams together."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    # Besides the threads of this pool, each thread that calls `run` works itself.
+    options.intra_op_num_threads = max(torch.get_num_threads() - streams, 0) + 1
     # Threads that wait for work in a loop would slow down PyTorch's.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3

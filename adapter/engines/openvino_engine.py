@@ -53,11 +53,11 @@ def load(folder: Path, name: str) -> ov.Model:
     return ov.Core().read_model(folder / f"{name}.xml")
 
 
-def compiled(converted: ov.Model) -> Graph:
-    """Compiles a part for this CPU, with PyTorch's number of threads."""
+def compiled(converted: ov.Model, streams: int) -> Graph:
+    """Compiles a part for this CPU, with PyTorch's number of threads for all streams together."""
     config = {
         "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
-        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
     return _Compiled(ov.Core().compile_model(converted, "CPU", config))

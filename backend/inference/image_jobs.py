@@ -13,6 +13,7 @@ import torch
 from cachetools import LRUCache
 
 from maskbridge.adapter import ImageError, Instances
+from maskbridge.adapter.engines.devices import default_batch_size
 from maskbridge.backend.inference.decode_budget import DecodeBudget
 from maskbridge.backend.inference.failures import FailureLog
 from maskbridge.backend.inference.fair_queue import FairQueue
@@ -59,7 +60,8 @@ class ImageJobs:
         self.settings, self.fetcher, self.metrics = settings, fetcher, metrics
         self.failures = FailureLog()
         self.max_pixels = settings.max_megapixels * 1_000_000
-        batch_size = settings.batch_size or (8 if registry.own.model.device.type == "cuda" else 1)
+        model = registry.own.model
+        batch_size = settings.batch_size or default_batch_size(model.device, model.streams)
         self.model_thread = ModelThread(self._run, batch_size=batch_size)
         self._waiting: FairQueue[ImageJob] = FairQueue(settings.queue_size)
         self._decoded = DecodeBudget(max_pixels=2 * self.max_pixels, max_images=2 * batch_size + 4)

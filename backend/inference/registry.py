@@ -49,7 +49,12 @@ def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
     """
     weights = settings.own_weights() if file is None else {"weights": str(file)}
     model = MaskRCNN(
-        **weights, device=settings.device, engine=settings.engine, precision=settings.precision, progress=False
+        **weights,
+        device=settings.device,
+        engine=settings.engine,
+        precision=settings.precision,
+        streams=settings.streams,
+        progress=False,
     )
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     return ServingModel(model, model_version(model))

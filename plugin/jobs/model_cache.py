@@ -22,9 +22,11 @@ def load(request: RunRequest) -> MaskRCNN:
     """
     files = (path for path in (Path(request.weights).expanduser(), weights_folder() / request.weights) if path.is_file())
     stamp = next((path.stat().st_mtime_ns for path in files), 0)
-    return _load(request.weights, request.device, request.engine, request.precision, stamp)
+    return _load(request.weights, request.device, request.engine, request.precision, request.streams, stamp)
 
 
 @lru_cache(maxsize=2)
-def _load(weights: str, device: str | None, engine: EngineName, precision: Precision, stamp: int) -> MaskRCNN:
-    return MaskRCNN(weights, device=device, engine=engine, precision=precision, progress=False)
+def _load(
+    weights: str, device: str | None, engine: EngineName, precision: Precision, streams: int | None, stamp: int
+) -> MaskRCNN:
+    return MaskRCNN(weights, device=device, engine=engine, precision=precision, streams=streams, progress=False)

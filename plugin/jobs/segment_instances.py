@@ -124,7 +124,9 @@ def _images(
     dataset = samples._root_dataset
     earlier = tuple(tally.failures)
     targets = [Target(*pair) for pair in zip(*samples.values(["id", "filepath"]))]
-    for batch in image_batches(targets, int(request.batch_size), int(request.num_workers)):
+    streams = model.model.streams
+    batch_size = int(request.batch_size) if streams == 1 else max(int(request.batch_size), 2 * streams)
+    for batch in image_batches(targets, batch_size, int(request.num_workers)):
         results = model.predict_instances(batch)
         labels = {
             str(image.sample_id): to_labels(instances, request, str(image.sample_id))

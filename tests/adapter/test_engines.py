@@ -21,8 +21,9 @@ from torchvision.ops import box_iou
 from conftest import SHARED
 from maskbridge.adapter import MaskRCNN
 from maskbridge.adapter.datasets.coco_dataset import read_coco
-from maskbridge.adapter.engines import cache, choosing
+from maskbridge.adapter.engines import cache, choosing, onnx_engine
 from maskbridge.adapter.engines.choosing import checked_engine
+from maskbridge.adapter.engines.streams import checked_streams
 from maskbridge.adapter.errors import MissingExtraError, SettingsError, WeightsError
 from maskbridge.adapter.evaluation.measure import evaluate
 from maskbridge.adapter.instances import Instances
@@ -93,8 +94,10 @@ def test_a_converted_network_is_loaded_again(home: Path, astronaut: np.ndarray, 
     np.testing.assert_array_equal(one.scores, other.scores)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "checksums", "missing"])
+@pytest.mark.parametrize(
+    ("other", "damage"),
+    [("openvino", "flipped"), *(("onnxruntime", damage) for damage in ("truncated", "empty", "checksums", "missing"))],
+)
 def test_a_damaged_cache_is_made_again(
     other: Any, damage: str, home: Path, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,8 +124,6 @@ def test_a_damaged_cache_is_made_again(
 
 
 def test_another_version_is_converted_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maskbridge.adapter.engines import onnx_engine
-
     MaskRCNN("bundled", engine="onnxruntime", progress=False)
     monkeypatch.setattr(onnx_engine, "identity", lambda: "onnxruntime 99.0 another processor")
     MaskRCNN("bundled", engine="onnxruntime", progress=False)
@@ -130,8 +131,6 @@ def test_another_version_is_converted_anew(home: Path, monkeypatch: pytest.Monke
 
 
 def test_only_the_last_used_networks_are_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maskbridge.adapter.engines import onnx_engine
-
     monkeypatch.setattr(cache, "MAX_ENTRIES", 2)
     for version in "123":
         monkeypatch.setattr(onnx_engine, "identity", lambda version=version: f"onnxruntime {version}")
@@ -150,15 +149,17 @@ def test_a_home_that_cannot_be_written_to_works(
 @pytest.mark.parametrize("other", OTHERS)
 def test_two_processes_convert_at_once(other: str, home: Path) -> None:
     program = (
-        "import numpy; from maskbridge.adapter import MaskRCNN;"
-        f"print(len(MaskRCNN('bundled', engine='{other}').predict(numpy.zeros((64, 64, 3), numpy.uint8))))"
+        "import numpy, sys; from maskbridge.adapter import MaskRCNN;"
+        f"print(len(MaskRCNN('bundled', engine='{other}').predict(numpy.zeros((64, 64, 3), numpy.uint8))),"
+        "[name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]])"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
     ]
     for process in processes:
-        _, errors = process.communicate()
+        output, errors = process.communicate()
         assert process.returncode == 0, errors.decode()
+        assert output.split() == [b"1", b"[]"], "OpenVINO reports nothing to its makers"
         assert b"is damaged" not in errors
     assert [path.name.split("-")[0] for path in home.iterdir()] == [other]
 
@@ -180,15 +181,6 @@ def test_threads_share_an_engine(other: Any, images: list[Path]) -> None:
         thread.join()
     for index, one in enumerate(expected):
         np.testing.assert_allclose(results[index].boxes, one.boxes, atol=1e-3)
-
-
-def test_openvino_reports_to_nobody() -> None:
-    program = (
-        "import sys; from maskbridge.adapter import MaskRCNN; MaskRCNN('bundled', engine='openvino');"
-        "print([name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]])"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -264,3 +256,38 @@ def test_an_onnx_file_is_refused_with_the_name_of_its_weights(other: Any, tmp_pa
     (tmp_path / "other.onnx").write_bytes(b"\0" * 20)
     with pytest.raises(WeightsError, match="holds no weights"):
         MaskRCNN(tmp_path / "other.onnx", engine=other)
+
+
+@pytest.mark.engine
+def test_streams_change_nothing_but_the_time(engine: Any, bundled: MaskRCNN, images: list[Path]) -> None:
+    threads = torch.get_num_threads()
+    several = MaskRCNN("bundled", engine=engine, streams=3, progress=False)
+    mixed = [*images[:4], "nosuch.jpg", images[4]]
+    one, other = list(bundled.predict_each(mixed)), list(several.predict_each(mixed, batch_size=6))
+    assert [isinstance(result, Instances) for result in other] == [True] * 4 + [False, True]
+    for expected, actual in zip(one, other):
+        if isinstance(expected, Instances) and isinstance(actual, Instances):
+            np.testing.assert_allclose(actual.boxes, expected.boxes, atol=0.01)
+            np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-4)  # type: ignore[arg-type]
+    assert torch.get_num_threads() == threads
+    assert several.fingerprint == bundled.fingerprint
+    assert bundled.engine.name == engine
+
+
+@pytest.mark.parametrize("streams", [0, 65, 1.5, True, "2"])
+def test_invalid_streams(streams: Any) -> None:
+    with pytest.raises(SettingsError, match="streams is a whole number from 1 to 64"):
+        MaskRCNN("bundled", device="cpu", streams=streams)
+
+
+def test_the_number_of_streams() -> None:
+    with pytest.raises(SettingsError, match="streams are for a CPU"):
+        checked_streams(2, torch.device("cuda"))
+    assert checked_streams(None, torch.device("cuda")) == 1
+    before = torch.get_num_threads()
+    try:
+        for threads, expected in ((1, 1), (2, 2), (8, 2), (16, 4), (64, 4)):
+            torch.set_num_threads(threads)
+            assert checked_streams(None, torch.device("cpu")) == expected
+    finally:
+        torch.set_num_threads(before)

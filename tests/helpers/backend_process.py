@@ -47,13 +47,13 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def start_backend(folder: Path, **settings: object) -> Backend:
+def start_backend(folder: Path, *, program: Path = PROGRAM, **settings: object) -> Backend:
     """Starts a backend with settings of the environment; images may come from this machine. Its log is in the folder."""
     values = {"weights": "bundled", "port": free_port(), "allowed_hosts": "127.0.0.0/8", **settings}
     environment = {f"MASKBRIDGE_{name.upper()}": str(value) for name, value in values.items()}
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [PROGRAM, "serve"], env={**os.environ, **environment}, stdout=file, stderr=subprocess.STDOUT
+            [program, "serve"], env={**os.environ, **environment}, stdout=file, stderr=subprocess.STDOUT
         )
     return Backend(f"http://127.0.0.1:{values['port']}", process, log)

@@ -29,6 +29,7 @@ DOCUMENTS = (
     "docs/label-studio.md",
     "docs/training.md",
     "docs/onnx.md",
+    "docs/engines.md",
     "docs/accuracy.md",
     "docs/troubleshooting.md",
     "docs/stability.md",

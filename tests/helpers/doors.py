@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-EXTRAS = ("fiftyone", "labelstudio", "train", "onnx", "heif", "supervision")
+EXTRAS = ("fiftyone", "labelstudio", "train", "onnx", "openvino", "heif", "supervision")
 OUT = "out"
 
 
@@ -65,6 +65,10 @@ DOORS: dict[str, tuple[set[str], Callable[[], None]]] = {
     "make_plan": ({"labelstudio"}, _name("from maskbridge.labelstudio import make_plan")),
     "read_export": ({"labelstudio"}, _name("from maskbridge.labelstudio import read_export; read_export('export.json')")),
     "MaskRCNNBackend": ({"labelstudio", "label-studio-ml"}, _name("from maskbridge.backend import MaskRCNNBackend")),
+    "openvino": (
+        {"openvino"},
+        _name("from maskbridge.adapter import MaskRCNN; print(MaskRCNN('bundled', engine='openvino', progress=False))"),
+    ),
     "to_supervision": (
         {"supervision"},
         _name("from maskbridge.adapter import Instances; Instances.empty((9, 9), ['__background__']).to_supervision()"),

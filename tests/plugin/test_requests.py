@@ -23,6 +23,7 @@ OTHER: dict[str, Any] = {
     "confidence": 0.25, "mask_threshold": 0.75, "max_detections": 7, "masks": "folder", "mask_folder": "/masks",
     "batch_size": 3, "num_workers": 2, "new_field": "filled", "only_missing": False, "name": "mine", "epochs": 3,
     "learning_rate": 0.5, "validation": 0.5, "precision": "bfloat16", "class_confidence": "person=0.5",
+    "engine": "openvino", "streams": 3,
 }  # fmt: skip
 """For each option a value that is not its default."""
 
