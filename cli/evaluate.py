@@ -32,7 +32,7 @@ def evaluate(
     device: options.Device = None,
     precision: options.Precision = "float32",
     engine: options.Engine = "torch",
-    streams: options.Streams = None,
+    streams: options.Streams = 1,
     strict: places.Strict = False,
     worst: Annotated[int, typer.Option(min=0, help="How many of the worst images to draw.")] = 12,
 ) -> None:

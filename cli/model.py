@@ -19,7 +19,7 @@ def load_model(
     device: str | None,
     precision: Precision = "float32",
     engine: EngineName = "torch",
-    streams: int | None = 1,
+    streams: int = 1,
 ) -> MaskRCNN:
     """Loads the model; the options are those of `maskbridge.cli.options`.
 

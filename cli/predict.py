@@ -31,7 +31,7 @@ def predict(
     device: options.Device = None,
     precision: options.Precision = "float32",
     engine: options.Engine = "torch",
-    streams: options.Streams = None,
+    streams: options.Streams = 1,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images read at once; by default 2 for each stream on a CPU, 8 on a GPU.")
     ] = None,

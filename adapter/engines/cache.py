@@ -95,7 +95,8 @@ def write(folder: Path, runtime: Runtime, converted: Mapping[str, Any]) -> None:
             temporary.rename(folder)
         _delete_unused(folder.parent)
     except (OSError, RuntimeError) as error:
-        log.warning("%s: the converted network cannot be kept (%s)", folder.parent, str(error).splitlines()[0])
+        reason = str(error).splitlines()[0]
+        log.warning("%s: the converted network cannot be kept; is the disk full? (%s)", folder.parent, reason)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -26,7 +26,5 @@ def load(request: RunRequest) -> MaskRCNN:
 
 
 @lru_cache(maxsize=2)
-def _load(
-    weights: str, device: str | None, engine: EngineName, precision: Precision, streams: int | None, stamp: int
-) -> MaskRCNN:
+def _load(weights: str, device: str | None, engine: EngineName, precision: Precision, streams: int, stamp: int) -> MaskRCNN:
     return MaskRCNN(weights, device=device, engine=engine, precision=precision, streams=streams, progress=False)

@@ -99,7 +99,7 @@ def _more(ctx: Any, inputs: types.Object) -> None:
     inputs.int("max_detections", default=100, label="Maximum number of objects in an image")
     inputs.int("batch_size", default=1, label="Batch size", description="Images in a batch; 1 is best on a CPU")
     inputs.int("num_workers", default=0, label="Workers", description="Processes that read images")
-    inputs.int("streams", label="Streams", description="Images predicted at once on a CPU; by default 2 to 4")
+    inputs.int("streams", default=1, label="Streams", description="Images at once on a CPU; 2 or more for small networks")
     inputs.str("device", label="Device", description="cpu, cuda, cuda:1, …; by default a GPU if there is one")
     for name, default, choices in (("engine", "torch", EngineName), ("precision", "float32", Precision)):
         dropdown = types.Dropdown()

@@ -1,4 +1,4 @@
-"""The engines beside PyTorch: how near they are, and what can go wrong with what is installed and with their cache."""
+"""The engines beside PyTorch: how near they are, how they are chosen, and what their results are called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import shutil
-import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -21,7 +20,7 @@ from torchvision.ops import box_iou
 from conftest import SHARED
 from maskbridge.adapter import MaskRCNN
 from maskbridge.adapter.datasets.coco_dataset import read_coco
-from maskbridge.adapter.engines import cache, choosing, onnx_engine
+from maskbridge.adapter.engines import choosing
 from maskbridge.adapter.engines.choosing import checked_engine
 from maskbridge.adapter.engines.streams import checked_streams
 from maskbridge.adapter.errors import MissingExtraError, SettingsError, WeightsError
@@ -34,13 +33,6 @@ from shapes import images_of, shapes
 
 COCO_MINI = SHARED / "coco-mini" / "instances.json"
 OTHERS = ("openvino", "onnxruntime")
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache."""
-    monkeypatch.setenv("MASKBRIDGE_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "engines"
 
 
 def matches(expected: Instances, actual: Instances) -> list[tuple[float, float, float]]:
@@ -56,7 +48,7 @@ def matches(expected: Instances, actual: Instances) -> list[tuple[float, float, 
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_resnet50_with_seeded_values_is_near(other: Any, images: list[Path], home: Path, tmp_path: Path) -> None:
+def test_resnet50_with_seeded_values_is_near(other: Any, images: list[Path], tmp_path: Path) -> None:
     model = seeded("maskrcnn_resnet50_fpn", anchors=LARGE, frozen=True, min_size=320, max_size=500)
     file = model.save(tmp_path / "seeded.safetensors")
     changed = MaskRCNN(file, engine=other, progress=False)
@@ -83,85 +75,6 @@ def test_the_scores_of_the_bundled_weights_are_those_of_pytorch(other: Any, bund
         numbers.append([list(scores[kind].numbers.values()) for kind in ("boxes", "masks")])  # type: ignore[index]
     assert max(numbers[0][0]) > 0.01
     np.testing.assert_allclose(numbers[0], numbers[1], atol=5e-5)
-
-
-def test_a_converted_network_is_loaded_again(home: Path, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    first, second = (MaskRCNN("bundled", engine="openvino", progress=False) for _ in range(2))
-    assert len([line for line in caplog.messages if "converting" in line]) == 1
-    one, other = first.predict(astronaut)[0], second.predict(astronaut)[0]
-    assert len(one) >= 1
-    np.testing.assert_array_equal(one.scores, other.scores)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("other", "damage"),
-    [("openvino", "flipped"), *(("onnxruntime", damage) for damage in ("truncated", "empty", "checksums", "missing"))],
-)
-def test_a_damaged_cache_is_made_again(
-    other: Any, damage: str, home: Path, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture
-) -> None:
-    expected = MaskRCNN("bundled", engine=other, progress=False).predict(astronaut)[0]
-    (folder,) = home.iterdir()
-    file = max(folder.iterdir(), key=lambda path: path.stat().st_size)
-    content = bytearray(file.read_bytes())
-    if damage == "flipped":
-        content[len(content) // 2] ^= 255
-    changed = {"truncated": content[: len(content) // 2], "empty": b""}.get(damage, content)
-    if damage in ("flipped", "truncated", "empty"):
-        file.write_bytes(changed)
-    elif damage == "checksums":
-        (folder / "checksums.json").write_text('["')
-    else:
-        file.unlink()
-    actual = MaskRCNN("bundled", engine=other, progress=False).predict(astronaut)[0]
-    np.testing.assert_array_equal(actual.scores, expected.scores)  # type: ignore[arg-type]
-    assert "is damaged" in caplog.text
-    caplog.clear()
-    MaskRCNN("bundled", engine=other, progress=False)
-    assert not caplog.messages
-    assert len(list(home.iterdir())) == 1
-
-
-def test_another_version_is_converted_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    MaskRCNN("bundled", engine="onnxruntime", progress=False)
-    monkeypatch.setattr(onnx_engine, "identity", lambda: "onnxruntime 99.0 another processor")
-    MaskRCNN("bundled", engine="onnxruntime", progress=False)
-    assert len(list(home.iterdir())) == 2
-
-
-def test_only_the_last_used_networks_are_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_ENTRIES", 2)
-    for version in "123":
-        monkeypatch.setattr(onnx_engine, "identity", lambda version=version: f"onnxruntime {version}")
-        MaskRCNN("bundled", engine="onnxruntime", progress=False)
-    assert len(list(home.iterdir())) == 2
-
-
-def test_a_home_that_cannot_be_written_to_works(
-    home: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    home.parent.write_text("a file, not a folder")
-    assert MaskRCNN("bundled", engine="openvino", progress=False).predict(astronaut)[0]
-    assert "cannot be kept" in caplog.text
-
-
-@pytest.mark.parametrize("other", OTHERS)
-def test_two_processes_convert_at_once(other: str, home: Path) -> None:
-    program = (
-        "import numpy, sys; from maskbridge.adapter import MaskRCNN;"
-        f"print(len(MaskRCNN('bundled', engine='{other}').predict(numpy.zeros((64, 64, 3), numpy.uint8))),"
-        "[name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]])"
-    )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)
-    ]
-    for process in processes:
-        output, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
-        assert output.split() == [b"1", b"[]"], "OpenVINO reports nothing to its makers"
-        assert b"is damaged" not in errors
-    assert [path.name.split("-")[0] for path in home.iterdir()] == [other]
 
 
 @pytest.mark.parametrize("other", OTHERS)

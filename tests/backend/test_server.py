@@ -43,7 +43,8 @@ def test_it_is_up_at_once_and_ready_later(guarded: Any) -> None:
         setup = client.post("/setup", json={"project": "1", "schema": BRUSH, "extra_params": {"a": 1}})
         version = setup.json()["model_version"]
         assert re.fullmatch(r"maskrcnn_mobilenet_v2_fpn-quick-[0-9a-f]{12}", version)
-        assert client.get("/versions").json() == client.post("/versions", json={}).json() == {"versions": [version]}
+        versions = {"versions": [version], "engine": "torch", "precision": "float32"}
+        assert client.get("/versions").json() == client.post("/versions", json={}).json() == versions
         assert client.get("/ready").json() == {"status": "READY", "model_version": version}
     log = guarded.log.read_text()
     assert "setting basic_auth_user = me" in log

@@ -51,6 +51,18 @@ def folder(images: list[Path], astronaut: np.ndarray, tmp_path: Path) -> Path:
     return folder
 
 
+def test_predict_with_another_engine(folder: Path, tmp_path: Path, bundled: MaskRCNN) -> None:
+    out = tmp_path / "out"
+    options = ["--weights", "bundled", "--engine", "onnxruntime", "--streams", 2, "--no-pictures"]
+    done = maskbridge("predict", folder, "-o", out, *options)
+    assert done.returncode == 3, done.stderr
+    results = json.loads((out / "predictions.json").read_text())
+    for name in ("astronaut.png", "astronaut.jpg"):
+        expected = bundled.predict(folder / name, confidence_threshold=0.5)[0]
+        scores = [result["score"] for result in results if result["file_name"] == name]
+        assert scores == pytest.approx(expected.scores.tolist(), abs=1e-4)  # type: ignore[union-attr]
+
+
 def test_predict(folder: Path, tmp_path: Path, bundled: MaskRCNN) -> None:
     out = tmp_path / "out"
     done = maskbridge("predict", folder, "-o", out, "--weights", "bundled", "--classes", "person", "--batch-size", 2)

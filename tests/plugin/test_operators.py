@@ -110,6 +110,18 @@ def test_wrong_requests_change_nothing(options: dict[str, Any], says: str, fille
     assert records.keys(filled) == []
 
 
+def test_the_engine_that_answers_is_in_the_record(people: fo.Dataset) -> None:
+    operator("segment_instances")(people, "whole", **FAST)
+    operator("segment_instances")(people, "part", engine="auto", streams=2, **FAST)
+    described = [records.describe(people, key) for key in records.keys(people)]
+    assert {run["field"]: run["engine"] for run in described} == {
+        "whole": "torch in float32",
+        "part": "openvino in float32",
+    }
+    assert len({run["fingerprint"] for run in described}) == 2
+    assert people.count("part.detections") == people.count("whole.detections")
+
+
 def test_a_stopped_run_resumes_with_skip(people: fo.Dataset) -> None:
     whole = operator("segment_instances")(people, "whole", **FAST)
     job = segment_instances(people, request(label_field="part"))
