@@ -43,6 +43,22 @@ if not (link := database.folder() / "plugins" / "maskbridge").is_symlink():
     link.symlink_to(ROOT)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that load OpenVINO run in a process of their own, which `test_openvino` starts.
+
+    Three test processes that had loaded it ended without a message minutes later, when FiftyOne's tests started a process.
+    """
+    alone = "TEST_OPENVINO" in os.environ
+    chosen = [item for item in items if _loads_openvino(item) == alone]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def _loads_openvino(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return item.get_closest_marker("openvino") is not None or "openvino" in getattr(callspec, "id", "")
+
+
 def pytest_report_header() -> str:
     state = "found" if (SHARED / "coco-mini").is_dir() else "NOT found: images that scikit-image ships are used instead"
     return f"shared/coco-mini: {state}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import sys
 import warnings
@@ -27,7 +28,7 @@ def identity() -> str:
         >>> identity().split()[0]
         'openvino'
     """
-    return f"openvino {ov.__version__} {ov.Core().get_property('CPU', 'FULL_DEVICE_NAME')}"
+    return f"openvino {ov.__version__} {_core().get_property('CPU', 'FULL_DEVICE_NAME')}"
 
 
 def convert(part: nn.Module, example: torch.Tensor) -> ov.Model:
@@ -50,7 +51,7 @@ def save(converted: ov.Model, folder: Path, name: str) -> None:
 
 def load(folder: Path, name: str) -> ov.Model:
     """Reads what `save` wrote."""
-    return ov.Core().read_model(folder / f"{name}.xml")
+    return _core().read_model(folder / f"{name}.xml")
 
 
 def compiled(converted: ov.Model, streams: int) -> Graph:
@@ -60,7 +61,13 @@ def compiled(converted: ov.Model, streams: int) -> Graph:
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    return _Compiled(ov.Core().compile_model(converted, "CPU", config))
+    return _Compiled(_core().compile_model(converted, "CPU", config))
+
+
+@functools.cache
+def _core() -> ov.Core:
+    # One for the process, so that the CPU's library stays loaded as long as its threads.
+    return ov.Core()
 
 
 class _Compiled:
@@ -73,6 +80,7 @@ class _Compiled:
             request = self._idle.get_nowait()
         except queue.Empty:
             request = self._model.create_infer_request()
-        outputs = list(request.infer([value], share_inputs=True, share_outputs=False).values())
+        # Shared inputs would leave the request with memory that NumPy frees.
+        outputs = list(request.infer([value], share_inputs=False, share_outputs=False).values())
         self._idle.put(request)
         return outputs

@@ -22,6 +22,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home" / "engines"
 
 
+@pytest.mark.openvino
 def test_a_converted_network_is_loaded_again(home: Path, astronaut: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     first, second = (MaskRCNN("bundled", engine="openvino", progress=False) for _ in range(2))

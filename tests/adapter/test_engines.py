@@ -130,6 +130,7 @@ def test_other_engines_run_on_a_cpu() -> None:
     assert checked_engine("auto", torch.device("cuda"), "float32") == "torch"
 
 
+@pytest.mark.openvino
 def test_auto_is_openvino_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MaskRCNN("bundled", device="cpu", engine="auto", progress=False).engine.name == "openvino"
     assert MaskRCNN("bundled", device="cpu", engine="auto", precision="bfloat16").engine.name == "torch"
@@ -145,6 +146,7 @@ def test_torch_mentions_openvino_once(caplog: pytest.LogCaptureFixture) -> None:
     assert [line for line in caplog.messages if "engine='auto'" in line] == caplog.messages
 
 
+@pytest.mark.openvino
 def test_no_model_version_is_a_part_of_another(tmp_path: Path) -> None:
     models = [MaskRCNN("bundled", device="cpu", precision=precision) for precision in ("float32", "bfloat16")]  # type: ignore
     models += [MaskRCNN("bundled", engine=other, progress=False) for other in OTHERS]  # type: ignore[arg-type]

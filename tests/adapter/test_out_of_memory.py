@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from maskbridge.adapter import ImageError, out_of_memory
+from maskbridge.adapter import ImageError
+from maskbridge.adapter.engines import out_of_memory
 from maskbridge.adapter.engines.out_of_memory import in_halves
 
 

@@ -176,7 +176,7 @@ def test_trained_versions_are_named_with_the_servers_engine(small: MaskRCNN, wei
     serving = trained_file(small, weights, "7", "1")
     versions.choose(7, serving.version)
     names = []
-    for engine in ("torch", "openvino", "torch"):
+    for engine in ("torch", "onnxruntime", "torch"):
         own = MaskRCNN("bundled", engine=engine, progress=False)  # type: ignore[arg-type]
         models = ModelRegistry(ServingModel(own, model_version(own)), lambda file: serving)
         assert models.get(7) is serving
@@ -186,5 +186,5 @@ def test_trained_versions_are_named_with_the_servers_engine(small: MaskRCNN, wei
         assert models.version_of(7) == names[-1]
         assert models.file_of(7) in models.used()
     assert names[0] == names[2] == serving.version
-    assert "-openvino-float32-" in names[1]
+    assert "-onnxruntime-float32-" in names[1]
     assert names[0] not in names[1]
