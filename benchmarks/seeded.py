@@ -48,7 +48,9 @@ def seeded(
             layer.weight.copy_(torch.empty(layer.weight.shape).normal_(0, deviation, generator=values))
     if frozen:
         with tempfile.TemporaryDirectory() as folder:
-            model = MaskRCNN(model.save(Path(folder) / "seeded.safetensors"), engine=engine, progress=False)
+            model = MaskRCNN(
+                model.save(Path(folder) / "seeded.safetensors"), device=model.device, engine=engine, progress=False
+            )
     if anchors is not None:
         model.network.rpn.anchor_generator = AnchorGenerator(anchors, ((0.5, 1.0, 2.0),) * len(anchors))
     return model

@@ -49,9 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Three test processes that had loaded it ended without a message minutes later, when FiftyOne's tests started a process.
     """
     alone = "TEST_OPENVINO" in os.environ
-    chosen = [item for item in items if _loads_openvino(item) == alone]
-    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = chosen
+    config.hook.pytest_deselected(items=[item for item in items if _loads_openvino(item) != alone])
+    items[:] = [item for item in items if _loads_openvino(item) == alone]
 
 
 def _loads_openvino(item: pytest.Item) -> bool:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 MAX_ENTRIES = 8
 """Converted networks that are kept, the last used ones."""
 _CHECKSUMS = "checksums.json"
+_ABANDONED = 24 * 3600
+"""Seconds after which an unfinished folder belongs to no process any more."""
 
 
 class Runtime(Protocol):
@@ -91,8 +94,11 @@ def write(folder: Path, runtime: Runtime, converted: Mapping[str, Any]) -> None:
             runtime.save(part, temporary, name)
         files = sorted(temporary.iterdir())
         (temporary / _CHECKSUMS).write_text(json.dumps({file.name: sha256(file) for file in files}))
-        if not folder.is_dir():
+        try:
             temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
         _delete_unused(folder.parent)
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -111,6 +117,9 @@ def _delete(folder: Path) -> None:
 
 
 def _delete_unused(parent: Path) -> None:
-    entries = [path for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    for entry in sorted(entries, key=lambda path: path.stat().st_mtime, reverse=True)[MAX_ENTRIES:]:
+    folders = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for entry in [path for path in folders if not path.name.startswith(".")][MAX_ENTRIES:]:
         _delete(entry)
+    for left in folders:  # by a process that was killed
+        if left.name.startswith(".") and left.stat().st_mtime < time.time() - _ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)

@@ -113,7 +113,7 @@ def _has_openvino() -> bool:
 
 @cache
 def _mention_openvino() -> None:
-    log.info("OpenVINO is installed: engine='auto' uses it, 1.1 to 1.6 times as fast (docs/engines.md)")
+    log.info("OpenVINO is installed: engine='auto' uses it, 1.1 to 1.3 times as fast (docs/engines.md)")
 
 
 def _report(message: str, progress: bool) -> None:

@@ -90,7 +90,7 @@ class ModelRegistry:
     def get(self, project: int | None) -> ServingModel:
         """The model of a project, loaded if necessary; the server's own if the project has none or it cannot be loaded."""
         name = self._name_of(project)
-        if project is None or name is None or name == self.own.version:
+        if project is None or name is None or self.version_of(project) == self.own.version:
             return self.own
         with self._lock:
             if (loaded := self._loaded.get(name)) is not None:
@@ -134,11 +134,10 @@ class ModelRegistry:
             if project is not None:
                 self._requested.pop(project, None)
             return
-        names = self.versions(project)
+        names = self._names(project)
         if project is None or name not in names:
             raise SettingsError(f"project {project} has no model version {name!r}: {nearest(name, names)}")
-        of_project = (version.name for version in versions.trained() if version.project == project)
-        self._requested[project] = next((trained for trained in of_project if self._served(trained) == name), name)
+        self._requested[project] = names[name]
 
     def swap(self, project: int, name: str, serving: ServingModel) -> None:
         """Lets a project use a new version (see `Version`) from its next request on, and saves the choice."""
@@ -150,8 +149,12 @@ class ModelRegistry:
 
     def versions(self, project: int | None) -> list[str]:
         """The versions that a project can use: its trained ones, newest first, then the server's own."""
-        trained = [version.name for version in self.trained() if version.project == project]
-        return list(dict.fromkeys([*trained, self.own.version]))
+        return list(self._names(project))
+
+    def _names(self, project: int | None) -> dict[str, str]:
+        """The names of the trained versions of a project and of the server's own model, by those that predictions carry."""
+        trained = [version.name for version in versions.trained() if version.project == project]
+        return {self._served(name): name for name in trained} | {self.own.version: self.own.version}
 
     def trained(self) -> list[Version]:
         """The trained versions of all projects, newest first, named as predictions carry them."""
@@ -163,5 +166,5 @@ class ModelRegistry:
 
     def used(self) -> set[Path]:
         """The weights files in use by any project."""
-        projects = {*self._chosen, *self._pinned, *self._requested}
-        return {file for project in projects if (file := self.file_of(project)) is not None}
+        names = {self._name_of(project) for project in {*self._chosen, *self._pinned, *self._requested}}
+        return {version.file for version in versions.trained() if version.name in names}

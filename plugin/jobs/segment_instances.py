@@ -118,15 +118,18 @@ def _total(samples: Any) -> int:
     return sum(count or 0 for count in samples.values("metadata.total_frame_count"))
 
 
+def _batch_size(request: SegmentInstancesRequest) -> int:
+    """The request's, but enough for its streams."""
+    return int(request.batch_size) if request.streams == 1 else max(int(request.batch_size), 2 * request.streams)
+
+
 def _images(
     samples: Any, name: str, request: SegmentInstancesRequest, model: MaskRCNNModel, tally: Tally
 ) -> Iterator[None]:
     dataset = samples._root_dataset
     earlier = tuple(tally.failures)
     targets = [Target(*pair) for pair in zip(*samples.values(["id", "filepath"]))]
-    streams = model.model.streams
-    batch_size = int(request.batch_size) if streams == 1 else max(int(request.batch_size), 2 * streams)
-    for batch in image_batches(targets, batch_size, int(request.num_workers)):
+    for batch in image_batches(targets, _batch_size(request), int(request.num_workers)):
         results = model.predict_instances(batch)
         labels = {
             str(image.sample_id): to_labels(instances, request, str(image.sample_id))
@@ -151,7 +154,7 @@ def _videos(
     dataset, ids = samples._root_dataset, samples.values("id")
     for sample in samples:
         try:
-            for batch in frame_batches(sample, int(request.batch_size)):
+            for batch in frame_batches(sample, _batch_size(request)):
                 results = model.predict_instances([image for _, image in batch])
                 labels = {
                     number: to_labels(instances, request, f"{sample.id}-{number}")
