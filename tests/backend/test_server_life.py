@@ -29,17 +29,17 @@ def test_the_deadline_and_asking_again(serve: Start, image_server: ImageServer, 
     """What is done by the deadline is answered; the rest continues, and is answered immediately when asked for again."""
     started = serve(deadline=6, fetch_threads=8, fetch_seconds=600, engine=engine)
     started.wait_until_ready()
-    url = image_server.url
-    tasks = [task(n, f"{url}/image/{n}?deadline" if n % 2 else f"{url}/held/deadline?{n}") for n in range(8)]
+    url, name = image_server.url, f"deadline-{engine}"
+    tasks = [task(n, f"{url}/image/{n}?{name}" if n % 2 else f"{url}/held/{name}?{n}") for n in range(8)]
 
     def without_held() -> list[Any]:
         results = predict(started.url, tasks)
-        return results if sum(result != [] for result in results) == 4 else []
+        return results if sum(result != [] for result in results) >= 4 else []
 
     first = wait_for(without_held)
     assert [n for n, result in enumerate(first) if result != []] == [1, 3, 5, 7]
     assert metric(started.url, "maskbridge_queue_length") == 4
-    image_server.release("deadline")
+    image_server.release(name)
     wait_for(lambda: metric(started.url, "maskbridge_queue_length") == 0)
     requests = len(image_server.seen)
     again = predict(started.url, tasks)
