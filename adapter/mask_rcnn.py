@@ -15,8 +15,8 @@ from torchvision.models import WeightsEnum
 
 from maskbridge.adapter import network as net
 from maskbridge.adapter.confidence import ConfidenceLike, confidence_of
-from maskbridge.adapter.engines.choosing import checked_engine, make_engine
-from maskbridge.adapter.engines.devices import checked_device, default_batch_size
+from maskbridge.adapter.engines.choosing import choose, make_engine
+from maskbridge.adapter.engines.devices import default_batch_size
 from maskbridge.adapter.engines.out_of_memory import in_halves
 from maskbridge.adapter.engines.streams import Streams, checked_streams
 from maskbridge.adapter.errors import ImageError, SettingsError
@@ -49,7 +49,8 @@ class MaskRCNN:
         progress: whether downloads show a progress bar.
         device: such as ``"cpu"`` or ``"cuda:1"``; by default a GPU if one is available.
         engine: ``"torch"``, ``"openvino"``, ``"onnxruntime"`` or ``"auto"``: what runs the layers (see docs/engines.md).
-        precision: ``"float32"``, or for faster, less exact arithmetic ``"bfloat16"`` or, on a GPU, ``"float16"``.
+        precision: ``"auto"``, ``"float32"`` or, faster and less exact, ``"int8"`` (weights that ``maskbridge quantize``
+            wrote, by default), ``"bfloat16"`` or, on a GPU, ``"float16"``.
         streams: how many images are predicted at once on a CPU, with fewer threads each; None for a good number.
         download_limit: seconds that a download may take; by default it fails only after 30 seconds without data.
         **arguments: keyword arguments of torchvision's ``MaskRCNN`` class: ``min_size``, ``box_nms_thresh``, ….
@@ -77,14 +78,12 @@ class MaskRCNN:
         progress: bool = True,
         device: str | torch.device | None = None,
         engine: EngineName = "torch",
-        precision: Precision = "float32",
+        precision: Precision = "auto",
         streams: int | None = 1,
         download_limit: float | None = None,
         **arguments: Any,
     ) -> None:
-        engine = checked_engine(engine, on := checked_device(device), precision)
-        self.streams = checked_streams(streams, on)
-        self._streams = Streams(self.streams)
+        checked_streams(streams, choose(engine, device, precision).device)  # errors come before a download
         resolved = resolve(
             weights,
             builder=builder,
@@ -94,6 +93,9 @@ class MaskRCNN:
             progress=progress,
             limit=download_limit,
         )
+        choice = choose(engine, device, precision, quantized=resolved.quantized is not None)
+        self.streams = checked_streams(streams, choice.device)
+        self._streams = Streams(self.streams)
         self._arguments = {**resolved.arguments, **arguments}
         self.network = load_network(
             resolved,
@@ -102,11 +104,14 @@ class MaskRCNN:
             trainable_backbone_layers=trainable_backbone_layers,
             progress=progress,
         )
-        self.network.to(device=on, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(device=choice.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.builder, self.class_names = resolved.builder, resolved.class_names
         self.weights_name, self._norm_eps = resolved.name, resolved.norm_eps
         keep = (lambda: self.weights_fingerprint) if resolved.state else None  # random weights are not loaded again
-        self.engine = make_engine(engine, self.network, precision, self.streams, fingerprint=keep, progress=progress)
+        self.quantized = resolved.quantized if choice.precision == "int8" else None
+        self.engine = make_engine(
+            choice, self.network, self.streams, quantized=self.quantized, fingerprint=keep, progress=progress
+        )
 
     def __repr__(self) -> str:
         return f"MaskRCNN({self.weights_name!r}, builder={self.builder!r}, {self.engine!r})"
@@ -129,12 +134,13 @@ class MaskRCNN:
 
     @cached_property
     def weights_fingerprint(self) -> str:
-        """The `fingerprint` with PyTorch in float32."""
-        return checkpoints.fingerprint(self.weights)
+        """The `fingerprint` without the engine's variant."""
+        layers = "" if self.quantized is None else self.quantized.sha256
+        return checkpoints.variant_fingerprint(checkpoints.fingerprint(self.weights), layers)
 
     def save(self, path: str | os.PathLike[str], *, half: bool = False, extra: dict[str, str] | None = None) -> Path:
         """Writes a ``.safetensors`` file for ``MaskRCNN(path)`` (see `maskbridge.adapter.weights.checkpoints.save`)."""
-        return checkpoints.save(path, self.weights, half=half, extra=extra)
+        return checkpoints.save(path, replace(self.weights, quantized=self.quantized), half=half, extra=extra)
 
     def settings(
         self,
@@ -290,11 +296,5 @@ class MaskRCNN:
         return self._instances(replace(labeled, boxes=torch.from_numpy(pixel_boxes)), tuple(crops), features.sizes[0])
 
     def _instances(self, detected: net.Detections, masks: tuple[MaskCrop | None, ...], size: net.Size) -> Instances:
-        return Instances(
-            size=size,
-            boxes=detected.boxes.cpu().numpy(),
-            labels=detected.labels.cpu().numpy(),
-            class_names=self.class_names,
-            masks=masks,
-            scores=detected.scores.cpu().numpy(),
-        )
+        boxes, labels, scores = (values.cpu().numpy() for values in (detected.boxes, detected.labels, detected.scores))
+        return Instances(size, boxes, labels, self.class_names, masks, scores)

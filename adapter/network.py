@@ -112,6 +112,15 @@ def batches(network: Network, images: Sequence[torch.Tensor | ImageError], *, al
 
 def encode(engine: TorchEngine, images: Sequence[torch.Tensor]) -> Features:
     """Computes features and proposals of images ([3, H, W], from `images.read`) of one padded size."""
+    sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+    inputs = input_batch(engine, images)
+    maps = engine.feature_maps(inputs.tensors)
+    proposals = _proposals(engine.network, inputs, maps)
+    return Features(maps.levels, proposals, inputs.image_sizes, sizes)
+
+
+def input_batch(engine: TorchEngine, images: Sequence[torch.Tensor]) -> ImageList:
+    """Normalizes, resizes and pads images ([3, H, W]) of one padded size: the network's input."""
     network, device = engine.network, engine.device
     sizes = [(image.shape[-2], image.shape[-1]) for image in images]
     input_sizes = [input_size(network, size) for size in sizes]
@@ -119,9 +128,7 @@ def encode(engine: TorchEngine, images: Sequence[torch.Tensor]) -> Features:
     batch = torch.zeros(shape, device=device).contiguous(memory_format=engine.memory_format)
     for target, image, (height, width) in zip(batch, images, input_sizes):
         target[:, :height, :width] = _resized(network, image.to(device), (height, width))
-    maps = engine.feature_maps(batch)
-    proposals = _proposals(network, ImageList(batch, input_sizes), maps)
-    return Features(maps.levels, proposals, input_sizes, sizes)
+    return ImageList(batch, input_sizes)
 
 
 def detect(

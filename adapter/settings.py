@@ -12,8 +12,11 @@ from maskbridge.adapter.validation import Fraction, PositiveInteger, Validated
 if TYPE_CHECKING:
     import numpy as np
 
-Precision = Literal["float32", "bfloat16", "float16"]
+FloatPrecision = Literal["float32", "bfloat16", "float16"]
 """Precision of the network's arithmetic; a lower one is faster on a GPU, and less exact."""
+
+Precision = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+"""Precision of predictions; ``auto`` is int8 for weights that ``maskbridge quantize`` wrote, else float32."""
 
 EngineName = Literal["torch", "openvino", "onnxruntime", "auto"]
 """What runs the network's layers (see docs/engines.md); ``auto`` is OpenVINO on a CPU if it is installed, else torch."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from maskbridge.adapter.weights.catalog import weights_folder
 from maskbridge.backend.inference.interactive import InteractivePredictor
 from maskbridge.backend.inference.predictor import Predictor
-from maskbridge.backend.inference.registry import ModelRegistry, load
+from maskbridge.backend.inference.registry import ModelRegistry, load, trained_variant
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.training.trainer import Trainer
 from maskbridge.backend.training.versions import Version, version_of
@@ -48,7 +48,8 @@ def start_service(settings: ServerSettings, metrics: Metrics) -> Service:
     threading.Thread(target=_check_token, args=[label_studio], daemon=True).start()
     fetcher = make_fetcher(settings, label_studio, connections=settings.fetch_threads + settings.requests_at_once)
     own = load(settings)
-    registry = ModelRegistry(own, lambda file: load(settings, file), pinned=_trained_version(settings))
+    variant, pinned = trained_variant(settings), _trained_version(settings)
+    registry = ModelRegistry(own, lambda file: load(settings, file), pinned=pinned, variant=variant)
     predictor = Predictor(settings, registry, fetcher, metrics)
     predictor.start()
     metrics.serving(own.version, lambda: len(predictor))

@@ -53,7 +53,10 @@ class ServerSettings(LabelStudioSettings):
     mask_threshold: Fraction = Field(0.5, description="Pixels of at least this probability are in a mask.")
     max_detections: int = Field(100, ge=1, description="Maximum number of objects in an image.")
     device: str | None = Field(None, description="cpu, cuda, cuda:1, …; by default a GPU if there is one.")
-    precision: Precision = Field("float32", description="float32, bfloat16 or float16: faster, less exact arithmetic.")
+    precision: Precision = Field(
+        "auto",
+        description="auto (int8 for weights of `maskbridge quantize`, else float32), float32, bfloat16, float16, int8.",
+    )
     engine: EngineName = Field(
         "torch", description="What runs the network's layers: torch, openvino, onnxruntime or auto (docs/engines.md)."
     )

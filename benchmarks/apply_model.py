@@ -1,12 +1,13 @@
 """maskbridge against FiftyOne's own Mask R-CNN: images per second and peak memory of ``dataset.apply_model``.
 
-    uv run python benchmarks/apply_model.py [--rounds 3] [--engines torch openvino onnxruntime] [--before ../earlier]
+    uv run python benchmarks/apply_model.py [--engines torch openvino onnxruntime] [--int8 FILE] [--before ../earlier]
 
 The same network weights, the same images, the same objects: about 10 an image above the threshold, out of 100 that the
 network detects. FiftyOne's model is its ``TorchImageModel`` with its ``InstanceSegmenterOutputProcessor``, as its model zoo
 ships ``mask-rcnn-resnet50-fpn-coco-torch``. Each measurement is a process of its own (so peak memory is its own); they
 alternate, and medians and ranges over the rounds are printed. The weights are random with a seed, so nothing is downloaded;
-``--bundled`` takes the bundled ones. ``--before`` names another checkout with a ``.venv``, measured in the same run.
+``--bundled`` takes the bundled ones. ``--int8`` names the same weights in int8, of ``maskbridge quantize`` or, for the
+ResNet-50, of ``benchmarks/int8.py``. ``--before`` names another checkout with a ``.venv``, measured in the same run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from maskbridge.adapter import MaskRCNN
-from maskbridge.adapter.settings import EngineName
 from measured import add_time, machine, result_of, spread
 
 BUILDER = "maskrcnn_resnet50_fpn"
@@ -48,15 +48,19 @@ def make_images(folder: Path) -> None:
             image.save(folder / name / f"{index:02}.jpg", quality=92)
 
 
-def network(engine: EngineName, bundled: bool) -> MaskRCNN:
-    from seeded import LARGE, seeded
+def network(engine: str, bundled: bool) -> MaskRCNN:
+    """The model with an engine, or with weights in int8 where the engine is a file's name."""
+    from seeded import LARGE, seeded, with_anchors
 
+    if engine.endswith(".safetensors"):
+        model = MaskRCNN(engine, progress=False)
+        return model if bundled else with_anchors(model, LARGE)
     if bundled:
-        return MaskRCNN("bundled", device="cpu", engine=engine, progress=False)
-    return seeded(BUILDER, anchors=LARGE, frozen=True, engine=engine)
+        return MaskRCNN("bundled", device="cpu", engine=engine, progress=False)  # type: ignore[arg-type]
+    return seeded(BUILDER, anchors=LARGE, frozen=True, engine=engine)  # type: ignore[arg-type]
 
 
-def threshold_for(images: list[Path], engine: EngineName, bundled: bool) -> float:
+def threshold_for(images: list[Path], engine: str, bundled: bool) -> float:
     """The confidence threshold with about `OBJECTS` objects an image above it; 0.5 for the bundled weights."""
     if bundled:
         return 0.5
@@ -93,7 +97,7 @@ def measure(model_name: str, folder: Path, confidence: float, bundled: bool) -> 
     else:
         from maskbridge.plugin.model import MaskRCNNModel
 
-        engine: Any = "torch" if model_name == "maskbridge" else model_name
+        engine = "torch" if model_name == "maskbridge" else model_name
         model = MaskRCNNModel(network(engine, bundled), confidence_threshold=confidence)
         time_parts(seconds)
     warm_up, dataset = fo.Dataset(), fo.Dataset()
@@ -174,6 +178,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--engines", nargs="*", default=["torch"], choices=["torch", "openvino", "onnxruntime"])
+    parser.add_argument("--int8", metavar="FILE", help="the same weights in int8")
     parser.add_argument("--bundled", action="store_true", help="the bundled weights instead of a seeded ResNet-50")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout, with PyTorch (not --bundled)")
     parser.add_argument("--images", type=int, help="the number of images of each size, by default 12 and 4")
@@ -186,7 +191,12 @@ def main() -> None:
         return
     from rich.progress import track
 
-    names = [*arguments.engines, *(["before"] if arguments.before else []), "fiftyone"]
+    names = [
+        *arguments.engines,
+        *(["int8"] if arguments.int8 else []),
+        *(["before"] if arguments.before else []),
+        "fiftyone",
+    ]
     results: dict[str, dict[str, Rows]] = {size: {name: [] for name in names} for size in arguments.sizes}
     thresholds: dict[tuple[str, str], float] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -203,7 +213,7 @@ def main() -> None:
                 image.unlink()
             images = sorted(folder.glob("*.jpg"))
             for name in names:
-                engine = name if name in arguments.engines else "torch"
+                engine = arguments.int8 if name == "int8" else name if name in arguments.engines else "torch"
                 known = [thresholds[size, other] for other in names if (size, other) in thresholds and engine == "torch"]
                 thresholds[size, name] = known[0] if known else threshold_for(images, engine, arguments.bundled)
             for name in track(names * arguments.rounds, description=size, transient=True):
@@ -211,7 +221,7 @@ def main() -> None:
                 if name == "before":
                     checkout = arguments.before.resolve()
                     program = [f"{checkout}/.venv/bin/python", f"{checkout}/benchmarks/apply_model.py"]
-                model_name = {"before": "maskbridge", "torch": "maskbridge"}.get(name, name)
+                model_name = {"before": "maskbridge", "torch": "maskbridge", "int8": arguments.int8}.get(name, name)
                 command = [*program, "--measure", model_name, str(folder), repr(thresholds[size, name])]
                 command += ["--bundled"] if arguments.bundled else []
                 rows_of[name].append(json.loads(result_of(command, environment)))

@@ -3,8 +3,9 @@
 Label Studio's example backends answer one task at a time: fetch the image, run torchvision's model, paste full frames,
 encode each with ``label_studio_sdk.converter.brush``. Here the same network predicts the same images both ways.
 
-    uv run python benchmarks/label_studio.py [--engines torch openvino onnxruntime] [--before ../earlier]
+    uv run python benchmarks/label_studio.py [--engines torch openvino onnxruntime] [--int8 FILE] [--before ../earlier]
 
+``--int8`` names the same weights in int8, of ``maskbridge quantize``.
 ``--before`` names another checkout with a ``.venv``, whose server is measured in the same run.
 """
 
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--engines", nargs="*", default=["torch"], choices=["torch", "openvino", "onnxruntime"])
+    parser.add_argument("--int8", metavar="FILE", help="the same weights in int8")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout")
     options = parser.parse_args()
     with ImageServer(images()) as server:
@@ -78,6 +80,9 @@ def tasks_per_second(server: ImageServer, options: argparse.Namespace) -> None:
         for engine in options.engines:
             (folder / engine).mkdir()
             backends[engine] = start(folder / engine, engine=engine)
+        if options.int8:
+            (folder / "int8").mkdir()
+            backends["int8"] = start_backend(folder / "int8", weights=Path(options.int8).resolve(), deadline=900)
         if options.before:
             (folder / "before").mkdir()
             backends["before"] = start(folder / "before", program=options.before.resolve() / ".venv/bin/maskbridge")
@@ -97,8 +102,8 @@ def tasks_per_second(server: ImageServer, options: argparse.Namespace) -> None:
                     rates[name].append(options.tasks / (time.perf_counter() - started))
         for name, of_name in rates.items():
             print(f"{name}: {spread(of_name, 2)} tasks per second", flush=True)
-        for name, other in itertools.product(options.engines, ("one by one", "before")):
-            if other in rates:
+        for name, other in itertools.product([*options.engines, "int8"], ("one by one", "before")):
+            if name in rates and other in rates:
                 print(f"{name} / {other}: {spread([a / b for a, b in zip(rates[name], rates[other])], 2)}", flush=True)
         quick_routes(backends[options.engines[0]].url, server)
 

@@ -51,6 +51,10 @@ def seeded(
             model = MaskRCNN(
                 model.save(Path(folder) / "seeded.safetensors"), device=model.device, engine=engine, progress=False
             )
-    if anchors is not None:
-        model.network.rpn.anchor_generator = AnchorGenerator(anchors, ((0.5, 1.0, 2.0),) * len(anchors))
+    return model if anchors is None else with_anchors(model, anchors)
+
+
+def with_anchors(model: MaskRCNN, anchors: tuple[tuple[int], ...]) -> MaskRCNN:
+    """The model with anchors of other sizes; it is changed."""
+    model.network.rpn.anchor_generator = AnchorGenerator(anchors, ((0.5, 1.0, 2.0),) * len(anchors))
     return model

@@ -30,7 +30,7 @@ def evaluate(
     norm_eps: options.NormEps = None,
     classes: options.Classes = None,
     device: options.Device = None,
-    precision: options.Precision = "float32",
+    precision: options.Precision = "auto",
     engine: options.Engine = "torch",
     streams: options.Streams = 1,
     strict: places.Strict = False,

@@ -44,7 +44,9 @@ def export(
     check_arguments(out, input_size=size, batch_size=batch_size)
     for image in images or []:
         read_size(image)
-    model = load_model(weights, builder=builder, class_names=class_names, norm_eps=norm_eps, device="cpu")
+    model = load_model(
+        weights, builder=builder, class_names=class_names, norm_eps=norm_eps, device="cpu", precision="float32"
+    )
     check = run(model, out, input_size=size, batch_size=batch_size, images=images or [])
     print(
         f"{out}: checked with {check.objects} objects in {check.images} images; ONNX Runtime differs from PyTorch by at "

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import maskbridge
-from maskbridge.cli import check, demo, evaluate, export, predict, serve, train
+from maskbridge.cli import check, demo, evaluate, export, predict, quantize, serve, train
 
 app = typer.Typer(
     name="maskbridge",
@@ -21,6 +21,7 @@ app.command("check")(check.check)
 app.command("predict")(predict.predict)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("quantize")(quantize.quantize)
 app.command("export")(export.export)
 app.command("serve")(serve.serve)
 

@@ -17,7 +17,7 @@ def load_model(
     class_names: str | None,
     norm_eps: float | None,
     device: str | None,
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     engine: EngineName = "torch",
     streams: int = 1,
 ) -> MaskRCNN:

@@ -47,6 +47,10 @@ ConfidenceOption = Annotated[
 MaskThreshold = Annotated[float, typer.Option(min=0, max=1, help="Pixels of at least this probability are in a mask.")]
 Classes = Annotated[str | None, typer.Option(help="Names of the classes, separated by commas; by default all.")]
 Precision = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16", "int8"],
+    typer.Option(help="auto is int8 for weights of `maskbridge quantize`, else float32; float16 needs a GPU."),
+]
+TrainingPrecision = Annotated[
     Literal["float32", "bfloat16", "float16"],
     typer.Option(help="Lower ones are faster on a GPU and less exact; float16 needs one."),
 ]

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 FIFTYONE = "fiftyone:"
 LABEL_STUDIO = "label-studio:"
 
-_LABELS = "FILE.json (COCO, or an export of Label Studio), fiftyone:DATASET or label-studio:PROJECT"
+LABELS = "FILE.json (COCO, or an export of Label Studio), fiftyone:DATASET or label-studio:PROJECT"
 AnyPlace = Annotated[
     list[str],
-    typer.Argument(metavar="PLACE…", help=f"Folders, image files, {_LABELS}.", show_default=False),
+    typer.Argument(metavar="PLACE…", help=f"Folders, image files, {LABELS}.", show_default=False),
 ]
-Labels = Annotated[str, typer.Argument(metavar="PLACE", help=f"{_LABELS}.", show_default=False)]
+Labels = Annotated[str, typer.Argument(metavar="PLACE", help=f"{LABELS}.", show_default=False)]
 Images = Annotated[
     Path | None,
     typer.Option(help="Folder of the images of a FILE.json.  \\[default: its folder, then images and data in it]"),
@@ -80,7 +80,7 @@ def read_labels(
         files = ", ".join(sorted(file.name for file in path.glob("*.json"))) or "it has none"
         raise MaskbridgeError(f"{path}: a folder has no labels; name a .json file in it ({files})")
     if path.suffix.lower() != ".json":
-        raise MaskbridgeError(f"{place}: labels are {_LABELS}")
+        raise MaskbridgeError(f"{place}: labels are {LABELS}")
     from maskbridge.adapter.datasets.labeled_dataset import read_json
 
     contents = read_json(path)

@@ -29,7 +29,7 @@ def predict(
         Literal["rle", "polygons"], typer.Option("--format", help="The form of the masks in the results.")
     ] = "rle",
     device: options.Device = None,
-    precision: options.Precision = "float32",
+    precision: options.Precision = "auto",
     engine: options.Engine = "torch",
     streams: options.Streams = 1,
     batch_size: Annotated[

@@ -13,6 +13,22 @@ from maskbridge.adapter.long_jobs import run_to_end
 T = TypeVar("T")
 
 
+def with_named_bar(steps: Generator[tuple[str, int], None, T], total: int) -> T:
+    """Like `with_bar`, for steps that also name what is being done; each name counts from 0 to the total.
+
+    Example:
+        >>> def twice():
+        ...     yield "first", 1
+        ...     yield "second", 1
+        ...     return "finished"
+        >>> with_named_bar(twice(), 1)
+        'finished'
+    """
+    with _bar() as bar:
+        task = bar.add_task("", total=total)
+        return run_to_end(steps, lambda step: bar.update(task, description=step[0], completed=step[1]))
+
+
 def with_bar(steps: Generator[int, None, T], total: int, description: str = "images") -> T:
     """Runs a generator to its end with a progress bar on standard error; returns its result.
 
@@ -29,7 +45,11 @@ def with_bar(steps: Generator[int, None, T], total: int, description: str = "ima
         >>> with_bar(count(3), 3)
         'finished'
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with _bar() as bar:
         task = bar.add_task(description, total=total)
         return run_to_end(steps, lambda done: bar.update(task, completed=done))
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))

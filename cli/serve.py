@@ -32,7 +32,8 @@ def serve(
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; by default a GPU if there is one.")] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or float16: faster, less exact arithmetic.  \\[default: float32]")
+        str | None,
+        typer.Option(help="auto, float32, bfloat16, float16 or int8 (docs/engines.md).  \\[default: auto]"),
     ] = None,
     engine: Annotated[
         str | None,

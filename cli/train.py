@@ -49,7 +49,7 @@ def train(
     scale_jitter: Annotated[tuple[float, float], option(FIELDS["scale_jitter"])] = DEFAULTS.scale_jitter or (1, 1),
     copy_paste: Annotated[float, option(FIELDS["copy_paste"])] = DEFAULTS.copy_paste,
     ema_decay: Annotated[float, option(FIELDS["ema_decay"])] = DEFAULTS.ema_decay,
-    precision: options.Precision = "float32",
+    precision: options.TrainingPrecision = "float32",
     device: options.Device = None,
     devices: Annotated[int, option(FIELDS["devices"])] = DEFAULTS.devices,
     workers: Annotated[int, option(FIELDS["workers"])] = DEFAULTS.workers,
@@ -108,6 +108,7 @@ def train(
         class_names=(new_names or labeled.class_names) if scratch else parse_class_names(class_names),
         norm_eps=norm_eps,
         device=device,
+        precision="float32",
     )
     if segment_boxes:
         labeled = with_bar(with_masks(labeled, model), len(labeled), "masks for boxes")

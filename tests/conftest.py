@@ -46,7 +46,7 @@ if not (link := database.folder() / "plugins" / "maskbridge").is_symlink():
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that load OpenVINO run in a process of their own, which `test_openvino` starts.
 
-    Three test processes that had loaded it ended without a message minutes later, when FiftyOne's tests started a process.
+    One that ends with a signal takes no other tests with it: OpenVINO's threads end a process without a message.
     """
     alone = "TEST_OPENVINO" in os.environ
     config.hook.pytest_deselected(items=[item for item in items if _loads_openvino(item) != alone])
@@ -55,7 +55,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _loads_openvino(item: pytest.Item) -> bool:
     callspec = getattr(item, "callspec", None)
-    return item.get_closest_marker("openvino") is not None or "openvino" in getattr(callspec, "id", "")
+    names = getattr(callspec, "id", "")  # of engines, and of modules whose examples run
+    return item.get_closest_marker("openvino") is not None or "openvino" in names or "quantiz" in names
 
 
 def pytest_report_header() -> str:
@@ -109,6 +110,25 @@ def bundled(engine: Any) -> Any:
     from maskbridge.adapter import MaskRCNN
 
     return MaskRCNN("bundled", engine=engine, progress=False)
+
+
+@pytest.fixture(scope="session")
+def int8_file(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled weights with one layer in int8; for tests that are marked ``openvino``."""
+    from maskbridge.adapter import MaskRCNN
+    from maskbridge.adapter.long_jobs import run_to_end
+    from maskbridge.adapter.quantization import quantize
+    from maskbridge.adapter.quantization.layers import Candidate
+    from maskbridge.adapter.weights.checkpoints import save
+
+    last = Candidate("the last of the backbone", lambda layer: layer.part == "backbone" and layer.depth == 1)
+    model = MaskRCNN("bundled", device="cpu", progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantize, "candidates", lambda layers: [last])
+        patch.setattr(quantize, "share_of_limit", lambda loss, max_drop: 0.0)
+        report = run_to_end(quantize.quantize(model, (images * 3)[:8]))
+    assert report.weights is not None
+    return save(tmp_path_factory.mktemp("int8") / "people-int8.safetensors", report.weights)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from maskbridge.adapter.engines.graphs import Graph
+from maskbridge.adapter.settings import Precision
 from maskbridge.adapter.weights.catalog import weights_folder
 from maskbridge.adapter.weights.download import sha256
 
@@ -44,7 +45,7 @@ class Runtime(Protocol):
     def load(self, folder: Path, name: str) -> Any:
         """Reads what `save` wrote."""
 
-    def compiled(self, converted: Any, streams: int) -> Graph:
+    def compiled(self, converted: Any, streams: int, precision: Precision) -> Graph:
         """Compiles a converted part for this machine, to be run by that many threads at once."""
 
 

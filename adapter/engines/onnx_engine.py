@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from maskbridge.adapter.engines.graphs import Graph
+from maskbridge.adapter.settings import Precision
 
 _OPSET = 17
 
@@ -27,6 +28,11 @@ def identity() -> str:
         'onnxruntime'
     """
     return f"onnxruntime {onnxruntime.__version__} opset {_OPSET} {platform.machine()}"
+
+
+def supports(precision: Precision) -> bool:
+    """Whether the graphs run in a precision: float32 only."""
+    return precision == "float32"
 
 
 def convert(part: nn.Module, example: torch.Tensor) -> bytes:
@@ -61,8 +67,8 @@ def load(folder: Path, name: str) -> bytes:
     return (folder / f"{name}.onnx").read_bytes()
 
 
-def compiled(converted: bytes, streams: int) -> Graph:
-    """Compiles a part for this CPU, with PyTorch's number of threads for all streams together."""
+def compiled(converted: bytes, streams: int, precision: Precision = "float32") -> Graph:
+    """Compiles a part for this CPU, in float32, with PyTorch's number of threads for all streams together."""
     options = onnxruntime.SessionOptions()
     # Besides the threads of this pool, each thread that calls `run` works itself.
     options.intra_op_num_threads = max(torch.get_num_threads() - streams, 0) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import queue
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from maskbridge.adapter.engines.graphs import Graph
+from maskbridge.adapter.settings import Precision
 
 # OpenVINO reports each import and conversion to its makers, unless this package is missing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -54,14 +56,47 @@ def load(folder: Path, name: str) -> ov.Model:
     return _core().read_model(folder / f"{name}.xml")
 
 
-def compiled(converted: ov.Model, streams: int) -> Graph:
+def to_bytes(converted: ov.Model) -> tuple[bytes, bytes]:
+    """A part as XML and its constants; `from_bytes` is the inverse."""
+    with tempfile.TemporaryDirectory() as folder:
+        save(converted, Path(folder), "part")
+        return Path(folder, "part.xml").read_bytes(), Path(folder, "part.bin").read_bytes()
+
+
+def from_bytes(xml: bytes, constants: bytes) -> ov.Model:
+    """Reads what `to_bytes` returned.
+
+    Raises:
+        RuntimeError: it is no part of a network.
+    """
+    return _core().read_model(model=xml, weights=constants)
+
+
+def supports(precision: Precision) -> bool:
+    """Whether this processor has instructions for a precision.
+
+    Example:
+        >>> supports("float32")
+        True
+    """
+    names = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
+    return names[precision] in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def compiled(converted: ov.Model, streams: int, precision: Precision = "float32") -> Graph:
     """Compiles a part for this CPU, with PyTorch's number of threads for all streams together."""
     config = {
-        "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 where the processor has it
+        # Of what is not in int8; without it bfloat16 where the processor has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    return _Compiled(_core().compile_model(converted, "CPU", config))
+    return graph_of(_core().compile_model(converted, "CPU", config))
+
+
+def graph_of(compiled_model: ov.CompiledModel) -> Graph:
+    """A compiled part as a graph."""
+    return _Compiled(compiled_model)
 
 
 @functools.cache
@@ -80,7 +115,11 @@ class _Compiled:
             request = self._idle.get_nowait()
         except queue.Empty:
             request = self._model.create_infer_request()
+        # Asynchronously, in a thread of OpenVINO's: in the caller's (`infer`) it keeps a record by the address of each
+        # compiled model, and after many were loaded and freed it ends the process (2026.4; SIGSEGV in CPUStreamsExecutor).
         # Shared inputs would leave the request with memory that NumPy frees.
-        outputs = list(request.infer([value], share_inputs=False, share_outputs=False).values())
+        request.start_async([value], share_inputs=False)
+        request.wait()
+        outputs = [output.data.copy() for output in request.output_tensors]
         self._idle.put(request)
         return outputs

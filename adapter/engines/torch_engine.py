@@ -12,6 +12,17 @@ from maskbridge.adapter.settings import EngineName, Precision
 from maskbridge.adapter.torchvision_types import Network
 
 
+def variant_of(engine: EngineName, precision: Precision) -> str:
+    """Engine and precision in one word; empty where results are PyTorch's in float32.
+
+    Example:
+        >>> variant_of("openvino", "int8"), variant_of("torch", "float32")
+        ('openvino-int8', '')
+    """
+    variant = f"{engine}-{precision}"
+    return "" if variant == "torch-float32" else variant
+
+
 @dataclass(frozen=True)
 class FeatureMaps:
     """The outputs of the trunk (backbone and feature pyramid) and the RPN head, for a batch of B inputs.
@@ -53,9 +64,8 @@ class TorchEngine:
 
     @property
     def variant(self) -> str:
-        """Engine and precision, such as ``openvino-float32``; empty where results are PyTorch's in float32."""
-        variant = f"{self.name}-{self.precision}"
-        return "" if variant == "torch-float32" else variant
+        """See `variant_of`."""
+        return variant_of(self.name, self.precision)
 
     @property
     def device(self) -> torch.device:

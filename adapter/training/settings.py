@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from maskbridge.adapter.settings import Precision
+from maskbridge.adapter.settings import FloatPrecision
 from maskbridge.adapter.validation import Fraction, Validated
 
 Epochs = Annotated[int, Field(ge=1, le=100_000, description="Passes over all images.")]
@@ -82,7 +82,7 @@ class TrainingSettings(Validated):
     trainable_backbone_layers: Annotated[
         int, Field(ge=0, le=5, description="Blocks of the backbone to train, from the last.")
     ] = 3
-    precision: Precision = "float32"
+    precision: FloatPrecision = "float32"
     devices: Annotated[int, Field(ge=1, le=1024, description="Number of GPUs.")] = 1
     workers: Annotated[int, Field(ge=0, le=256, description="Processes that read images.")] = 0
     seed: Annotated[int, Field(ge=0, le=2**31, description="Random seed.")] = 0

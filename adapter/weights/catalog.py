@@ -9,6 +9,8 @@ from pathlib import Path
 
 import safetensors
 
+from maskbridge.adapter.weights.quantized import read_loss
+
 BUNDLED = "bundled"
 BUNDLED_FILE = Path(__file__).parents[1] / "data" / "person-tiny.safetensors"
 
@@ -29,6 +31,7 @@ class Entry:
         local: whether they are on this machine.
         size: bytes of the file.
         class_names: without the background; None if the file does not name them.
+        loss: what their layers in int8 lose, in words; empty for weights in float32.
     """
 
     weights: str
@@ -36,6 +39,7 @@ class Entry:
     local: bool
     size: int
     class_names: tuple[str, ...] | None
+    loss: str = ""
 
 
 def weights_folder() -> Path:
@@ -77,6 +81,17 @@ def class_names_of(path: Path) -> tuple[str, ...] | None:
         return None
 
 
+def loss_of(path: Path) -> str:
+    """What the layers in int8 of a weights file lose, in words; empty for weights in float32.
+
+    Example:
+        >>> loss_of(BUNDLED_FILE)
+        ''
+    """
+    loss = read_loss(read_metadata(path))
+    return "" if loss is None else str(loss)
+
+
 def entries() -> list[Entry]:
     """All weights that can be chosen by name: those on this machine first, then those that would be downloaded."""
     result = []
@@ -87,6 +102,8 @@ def entries() -> list[Entry]:
         names = class_names_of(path)
         if names is not None:
             summary = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-            result.append(Entry(path.name, f"{path.stem} ({summary})", True, path.stat().st_size, names))
+            loss = loss_of(path)
+            label = f"{path.stem} ({summary}{', int8' if loss else ''})"
+            result.append(Entry(path.name, label, True, path.stat().st_size, names, loss))
     bundled = Entry(BUNDLED, "Bundled, small: people only", True, BUNDLED_FILE.stat().st_size, class_names_of(BUNDLED_FILE))
     return sorted([*result, bundled], key=lambda entry: not entry.local)

@@ -19,10 +19,13 @@ from maskbridge.adapter.atomic_write import atomic_write
 from maskbridge.adapter.builders import BUILDERS, DEFAULT_BUILDER
 from maskbridge.adapter.errors import WeightsError
 from maskbridge.adapter.instances import BACKGROUND
+from maskbridge.adapter.weights.quantized import METADATA, Quantized, take_quantized
 from maskbridge.adapter.weights.state_dicts import MASK_RCNN, mask_rcnn_state
 
 log = logging.getLogger(__name__)
 _FORMAT = "1"
+_FORMAT_INT8 = "2"
+"""Of files with layers in int8, which earlier versions of Maskbridge cannot read."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Weights:
         state: the values by parameter name; empty for random ones.
         arguments: keyword arguments of the network that they were trained with.
         norm_eps: epsilon of the frozen batch norms, None for torchvision's default.
+        quantized: the same network's layers in int8, None if there are none.
     """
 
     name: str
@@ -44,6 +48,7 @@ class Weights:
     state: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     norm_eps: float | None = None
+    quantized: Quantized | None = None
 
 
 def save(
@@ -68,7 +73,7 @@ def save(
     except TypeError:
         raise WeightsError("a network with modules of its own as arguments cannot be written as a weights file") from None
     metadata = dict(extra or {}) | {
-        "maskbridge": _FORMAT,
+        "maskbridge": _FORMAT if weights.quantized is None else _FORMAT_INT8,
         "builder": weights.builder,
         "class_names": json.dumps(weights.class_names),
         "arguments": arguments,
@@ -78,6 +83,9 @@ def save(
         name: (value.half() if half and value.is_floating_point() else value).contiguous().cpu()
         for name, value in weights.state.items()
     }
+    if weights.quantized is not None:
+        metadata[METADATA] = weights.quantized.to_metadata()
+        state |= weights.quantized.to_tensors()
     try:
         with atomic_write(path) as temporary:
             safetensors.torch.save_file(state, temporary, metadata)
@@ -87,7 +95,10 @@ def save(
 
 
 def fingerprint(weights: Weights) -> str:
-    """A short stable hash (12 hex digits) of values, builder, class names and arguments; not of thresholds per call."""
+    """A short stable hash (12 hex digits) of values, builder, class names and arguments; not of thresholds per call.
+
+    Layers in int8 are not hashed: see `variant_fingerprint`.
+    """
     settings = [weights.builder, weights.class_names, sorted(weights.arguments.items()), weights.norm_eps]
     digest = hashlib.sha256(json.dumps(settings, default=repr).encode())
     for name in sorted(weights.state):
@@ -116,17 +127,20 @@ def read_safetensors(path: Path, builder: str | None, norm_eps: float | None = N
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-        if metadata.get("maskbridge", _FORMAT) != _FORMAT:
+        if metadata.get("maskbridge", _FORMAT) not in (_FORMAT, _FORMAT_INT8):
             raise WeightsError(f"{path}: written by a newer maskbridge (format {metadata['maskbridge']})")
         if "maskbridge" not in metadata:
             return from_state(mask_rcnn_state(path), path, builder, norm_eps)
+        state = safetensors.torch.load_file(path)
+        quantized = take_quantized(state, metadata)
         return Weights(
             path.name,
             metadata["builder"],
             tuple(json.loads(metadata["class_names"])),
-            state=safetensors.torch.load_file(path),
+            state=state,
             arguments=json.loads(metadata["arguments"]),
             norm_eps=json.loads(metadata["norm_eps"]),
+            quantized=quantized,
         )
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path}: cannot be read as a weights file ({error})") from error

@@ -12,7 +12,10 @@ import numpy as np
 from cachetools import LRUCache
 
 from maskbridge.adapter import MaskRCNN
+from maskbridge.adapter.engines.choosing import choose
+from maskbridge.adapter.engines.torch_engine import variant_of
 from maskbridge.adapter.errors import MaskbridgeError, SettingsError, nearest
+from maskbridge.adapter.settings import Precision
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.training import versions
 from maskbridge.backend.training.versions import Version
@@ -52,12 +55,27 @@ def load(settings: ServerSettings, file: Path | None = None) -> ServingModel:
         **weights,
         device=settings.device,
         engine=settings.engine,
-        precision=settings.precision,
+        precision=settings.precision if file is None else _trained_precision(settings),
         streams=settings.streams,
         progress=False,
     )
     model.predict(np.zeros((64, 64, 3), dtype=np.uint8))
     return ServingModel(model, model_version(model))
+
+
+def trained_variant(settings: ServerSettings) -> str:
+    """The engine's variant of trained versions, which have no layers in int8.
+
+    Example:
+        >>> trained_variant(ServerSettings(engine="torch", precision="int8", device="cpu"))
+        ''
+    """
+    choice = choose(settings.engine, settings.device, _trained_precision(settings), quantized=False)
+    return variant_of(choice.engine, choice.precision)
+
+
+def _trained_precision(settings: ServerSettings) -> Precision:
+    return "auto" if settings.precision == "int8" else settings.precision
 
 
 class ModelRegistry:
@@ -69,6 +87,7 @@ class ModelRegistry:
         own: the server's own model, for all projects without a trained version.
         load_file: loads the weights file of a version.
         pinned: a version that its project uses instead of the version saved on disk.
+        variant: the engine's, of trained versions; see `trained_variant`.
     """
 
     def __init__(
@@ -77,8 +96,9 @@ class ModelRegistry:
         load_file: Callable[[Path], ServingModel],
         *,
         pinned: Version | None = None,
+        variant: str = "",
     ) -> None:
-        self.own = own
+        self.own, self._variant = own, variant
         self._load_file = load_file
         self._lock = threading.Lock()
         self._loaded: LRUCache[str, ServingModel] = LRUCache(MAX_LOADED)
@@ -122,7 +142,7 @@ class ModelRegistry:
 
     def _served(self, name: str) -> str:
         """The model version of a trained version with this server's engine and precision."""
-        return with_variant(name, self.own.model.engine.variant)
+        return with_variant(name, self._variant)
 
     def request(self, project: int | None, name: str | None) -> None:
         """Lets a project use the version that its extra parameters name; None for the best version.

@@ -62,7 +62,7 @@ def run(task: Mapping[str, Any], folder: Path | None, send: Callable[[Mapping[st
 
     settings = ServerSettings(**task["settings"])
     weights = settings.own_weights() if task["start"] == settings.weights else {"weights": task["start"]}
-    model = MaskRCNN(**weights, device=settings.device, progress=False)
+    model = MaskRCNN(**weights, device=settings.device, precision="float32", progress=False)
     labeled = read_project(
         int(task["project"]),
         settings,

@@ -114,8 +114,10 @@ def make_app(settings: ServerSettings, metrics: Metrics, loading: Future[Service
         service = loaded(loading)
         if service is None:
             return _not_ready(loading)
-        engine = service.registry.own.model.engine
-        return jsonify(versions=service.registry.all_versions(), engine=engine.name, precision=engine.precision), 200
+        model = service.registry.own.model
+        loss = {} if model.quantized is None else {"loss": asdict(model.quantized.loss)}
+        names = {"engine": model.engine.name, "precision": model.engine.precision}
+        return jsonify(versions=service.registry.all_versions(), **names, **loss), 200
 
     @app.post("/predict")
     def predict() -> Response:

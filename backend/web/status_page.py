@@ -84,6 +84,7 @@ def _parts(service: Service) -> dict[str, Any]:
             "device": str(model.device),
             "engine": model.engine.name,
             "precision": model.engine.precision,
+            "loss": None if model.quantized is None else str(model.quantized.loss),
             "classes": ", ".join(names[:12]) + more,
         },
         "queue": len(predictor),

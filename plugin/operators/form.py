@@ -9,7 +9,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.operators import types
 
-from maskbridge.adapter.weights.catalog import class_names_of, entries, weights_folder
+from maskbridge.adapter.weights.catalog import class_names_of, entries, loss_of, weights_folder
 from maskbridge.plugin.requests.base import RunRequest
 
 OTHER_FILE = "another file"
@@ -48,6 +48,14 @@ def weights(ctx: Any, inputs: types.Object) -> None:
             invalid=invalid,
             error_message="Weights are .safetensors or .pth files" if invalid else "",
         )
+
+
+def show_loss(inputs: types.Object, name: str | None) -> None:
+    """What weights in int8 lose, as a notice; nothing for weights in float32."""
+    entry = next((entry for entry in entries() if entry.weights == name), None)
+    loss = "" if name is None else entry.loss if entry is not None else loss_of(Path(name))
+    if loss:
+        inputs.view("loss", types.Notice(label=f"In int8: {loss}"))
 
 
 def first_weights() -> str:

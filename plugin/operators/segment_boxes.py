@@ -42,6 +42,7 @@ class SegmentBoxes(LongOperator):
             return types.Property(inputs, view=types.View(label="Masks for boxes"))
         form.target(ctx, inputs)
         form.weights(ctx, inputs)
+        form.show_loss(inputs, form.chosen_weights(ctx.params) or form.first_weights())
         choices = types.Dropdown()
         for name in fields:
             choices.add_choice(name, label=name)

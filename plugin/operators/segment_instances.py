@@ -43,6 +43,7 @@ class SegmentInstances(LongOperator):
         inputs = types.Object()
         form.target(ctx, inputs)
         form.weights(ctx, inputs)
+        form.show_loss(inputs, form.chosen_weights(ctx.params) or form.first_weights())
         _field(ctx, inputs)
         form.choose_classes(inputs, form.class_choices(form.chosen_weights(ctx.params) or form.first_weights()))
         inputs.float("confidence", default=0.5, label="Confidence", description="Objects with a score above it, 0 to 1")
@@ -101,7 +102,7 @@ def _more(ctx: Any, inputs: types.Object) -> None:
     inputs.int("num_workers", default=0, label="Workers", description="Processes that read images")
     inputs.int("streams", default=1, label="Streams", description="Images at once on a CPU; 2 or more for small networks")
     inputs.str("device", label="Device", description="cpu, cuda, cuda:1, …; by default a GPU if there is one")
-    for name, default, choices in (("engine", "torch", EngineName), ("precision", "float32", Precision)):
+    for name, default, choices in (("engine", "torch", EngineName), ("precision", "auto", Precision)):
         dropdown = types.Dropdown()
         for choice in get_args(choices):
             dropdown.add_choice(choice, label=choice)

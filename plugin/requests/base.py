@@ -23,7 +23,8 @@ class RunRequest(Validated):
         weights: for `maskbridge.adapter.MaskRCNN`.
         device: such as ``"cpu"``; None for a GPU where there is one.
         engine: ``"torch"``, ``"openvino"``, ``"onnxruntime"`` or ``"auto"`` (see docs/engines.md).
-        precision: ``"float32"``, ``"bfloat16"`` or, on a GPU, ``"float16"``: faster, less exact arithmetic.
+        precision: ``"auto"`` is int8 for weights that ``maskbridge quantize`` wrote, else float32; or one of ``"int8"``,
+            ``"float32"`` and, faster and less exact, ``"bfloat16"`` and, on a GPU, ``"float16"``.
         streams: how many images are predicted at once on a CPU; 2 or more are faster with small networks.
 
     Raises:
@@ -34,7 +35,7 @@ class RunRequest(Validated):
     weights: str = "DEFAULT"
     device: str | None = None
     engine: EngineName = "torch"
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     streams: Annotated[int, Field(ge=1, le=64)] = 1
 
     @property

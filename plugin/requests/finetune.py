@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from maskbridge.adapter.settings import FloatPrecision
 from maskbridge.adapter.training.settings import (
     VALIDATION_FRACTION,
     BatchSize,
@@ -32,6 +33,7 @@ class FinetuneRequest(RunRequest):
     Attributes:
         label_field: the labels to train on: detections with masks, or polylines.
         weights: the weights to start from.
+        precision: of the training run: ``"float32"``, ``"bfloat16"`` or, on a GPU, ``"float16"``.
         name: the name of the new weights, which appear in the list of ``segment_instances``; the same name resumes an
             interrupted run. By default dataset, field and time.
         classes: names of the classes that the new weights detect; None for all labels of the field.
@@ -41,6 +43,7 @@ class FinetuneRequest(RunRequest):
         validation: the fraction of the images used for validation, 0 to 0.9; chosen by the images' names.
     """
 
+    precision: FloatPrecision = "float32"
     name: Annotated[str, AfterValidator(_file_name)] = ""
     classes: tuple[str, ...] | None = None
     epochs: Epochs = _DEFAULTS.epochs

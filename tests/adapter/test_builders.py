@@ -34,7 +34,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"num_classes": 1}, "2 or more"),
         ({"builder": "maskrcnn_resnet"}, "maskrcnn_resnet50_fpn"),
         ({"device": "tpu9"}, "device 'tpu9' cannot be used"),
-        ({"precision": "int8"}, "precision on cpu is float32 or bfloat16, not 'int8'"),
+        ({"precision": "int8"}, "precision 'int8' is for weights that `maskbridge quantize` wrote"),
         ({"precision": "float16"}, "precision on cpu is float32 or bfloat16, not 'float16'"),
         ({"class_names": ["a", "b"], "num_classes": 9}, "num_classes|class_names"),
         ({"box_predictor": None}, "unknown argument 'box_predictor'"),

@@ -21,7 +21,7 @@ from conftest import SHARED
 from maskbridge.adapter import MaskRCNN
 from maskbridge.adapter.datasets.coco_dataset import read_coco
 from maskbridge.adapter.engines import choosing
-from maskbridge.adapter.engines.choosing import checked_engine
+from maskbridge.adapter.engines.choosing import choose
 from maskbridge.adapter.engines.streams import checked_streams
 from maskbridge.adapter.errors import MissingExtraError, SettingsError, WeightsError
 from maskbridge.adapter.evaluation.measure import evaluate
@@ -114,8 +114,9 @@ def test_a_missing_package_is_named_with_its_command(
     [
         ({"engine": "opnvino"}, "unknown engine 'opnvino': did you mean 'openvino'"),
         ({"engine": None}, "unknown engine None"),
-        ({"engine": "openvino", "precision": "bfloat16"}, "precision with engine 'openvino' is float32"),
-        ({"engine": "onnxruntime", "precision": "int8"}, "precision with engine 'onnxruntime' is float32"),
+        ({"engine": "openvino", "precision": "float16"}, "precision with engine 'openvino' is float32 or bfloat16"),
+        ({"engine": "onnxruntime", "precision": "bfloat16"}, "precision with engine 'onnxruntime' is float32, not"),
+        ({"engine": "onnxruntime", "precision": "int8"}, "int8 runs with engine 'openvino' on a CPU"),
         ({"engine": "auto", "precision": "float16"}, "precision on cpu is float32 or bfloat16"),
     ],
 )
@@ -124,10 +125,12 @@ def test_invalid_engines(options: dict[str, Any], reason: str) -> None:
         MaskRCNN("bundled", device="cpu", **options)
 
 
-def test_other_engines_run_on_a_cpu() -> None:
-    with pytest.raises(SettingsError, match="engine 'openvino' runs on a CPU, not on cuda"):
-        checked_engine("openvino", torch.device("cuda"), "float32")
-    assert checked_engine("auto", torch.device("cuda"), "float32") == "torch"
+def test_other_engines_run_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "checked_device", lambda device: torch.device(device or "cuda"))  # a GPU is a stand-in
+    for engine, precision in (("openvino", "float32"), ("auto", "int8")):
+        with pytest.raises(SettingsError, match=r"on a CPU, not .*on cuda"):
+            choose(engine, "cuda", precision)  # type: ignore[arg-type]
+    assert choose("auto", None, "auto") == choosing.Choice("torch", torch.device("cuda"), "float32")
 
 
 @pytest.mark.openvino

@@ -12,7 +12,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from maskbridge.adapter import MaskRCNN, SettingsError
-from maskbridge.backend.inference.registry import MAX_LOADED, ModelRegistry, ServingModel, load
+from maskbridge.backend.inference.registry import MAX_LOADED, ModelRegistry, ServingModel, load, trained_variant
 from maskbridge.backend.settings import ServerSettings
 from maskbridge.backend.training import versions
 from maskbridge.backend.training.trainer import Trainer
@@ -178,7 +178,8 @@ def test_trained_versions_are_named_with_the_servers_engine(small: MaskRCNN, wei
     names = []
     for engine in ("torch", "onnxruntime", "torch"):
         own = MaskRCNN("bundled", engine=engine, progress=False)  # type: ignore[arg-type]
-        models = ModelRegistry(ServingModel(own, model_version(own)), lambda file: serving)
+        variant = trained_variant(ServerSettings(device="cpu", engine=engine))  # type: ignore[arg-type]
+        models = ModelRegistry(ServingModel(own, model_version(own)), lambda file: serving, variant=variant)
         assert models.get(7) is serving
         names.append(models.version_of(7))
         assert models.versions(7) == [names[-1], model_version(own)]

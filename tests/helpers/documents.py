@@ -40,6 +40,7 @@ NOT_RUN = {
     r"uv run pytest$": "this is the suite itself",
     r"^docker ": "no Docker here; the Dockerfile's steps are tried one by one in tests/test_distribution.py",
     r"instances_val2017\.json": "needs COCO's val2017, 1 GB",
+    r"streets": "needs a hundred images of a user's own",
     r"person-tiny\.pth|coco-mini|with-flat": "makes the bundled weights: an hour, and images from outside the repository",
 }
 """Lines that are never run, by a pattern, with the reason."""

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-EXTRAS = ("fiftyone", "labelstudio", "train", "onnx", "openvino", "heif", "supervision")
+EXTRAS = ("fiftyone", "labelstudio", "train", "onnx", "openvino", "quantize", "heif", "supervision")
 OUT = "out"
 
 
@@ -56,6 +56,7 @@ DOORS: dict[str, tuple[set[str], Callable[[], None]]] = {
     "evaluate": ({"train"}, _command("evaluate", "labels.json", "-o", OUT, *BUNDLED)),
     "evaluate fiftyone:": ({"train", "fiftyone"}, _command("evaluate", "fiftyone:nosuch", "-o", OUT, *BUNDLED)),
     "export": ({"onnx"}, _command("export", *BUNDLED, "-o", "model.onnx", "--height", "64", "--width", "64")),
+    "quantize": ({"quantize"}, _command("quantize", "labels.json", "-o", f"{OUT}/int8.safetensors", *BUNDLED)),
     "serve": ({"labelstudio"}, _command("serve", "--port", "99999")),
     "MaskRCNN": (set(), _name("from maskbridge.adapter import MaskRCNN; MaskRCNN('bundled').predict(['images/a.jpg'])")),
     "train()": ({"train"}, _name("from maskbridge.adapter import train")),
@@ -98,6 +99,8 @@ def problems(given: dict[str, str], extras: set[str]) -> list[str]:
         answer, missing = given[name], needed - extras
         if extras & {"fiftyone", "supervision"} and name.startswith("evaluate"):
             missing = missing - {"train"}  # it needs matplotlib only, which these bring
+        if "quantize" in extras and name == "openvino":
+            missing = missing - {"openvino"}  # which it brings
         if "supervision" in extras and name == "make_plan":
             missing = missing - {"labelstudio"}  # it needs defusedxml only
         named = any(re.search(rf"pip install .*\[{extra}\]", answer) for extra in missing) or (

@@ -46,6 +46,18 @@ def test_forms_name_what_is_wrong(filled: fo.Dataset) -> None:
     assert Context(filled).form("segment_boxes")["label_field"].default == "predicted"
 
 
+@pytest.mark.openvino
+def test_weights_in_int8_say_what_they_lose(filled: fo.Dataset, int8_file: Path) -> None:
+    chosen = {"weights": "another file", "weights_file": str(int8_file)}
+    fields = Context(filled, **chosen).form("segment_instances")
+    assert fields["loss"].view.label.startswith("In int8: mean mask IoU ")
+    assert "loss" not in Context(filled).form("segment_instances")
+    report = operator("segment_instances")(filled, "int8", weights=str(int8_file))
+    assert (report["state"], report["failed"]) == ("completed", 0)
+    (run,) = (filled.get_run_info(key) for key in filled.list_runs())
+    assert run.config.engine == "openvino in int8"
+
+
 @pytest.fixture
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The plugin's folder as an archive on a web server, as a model source."""
