@@ -25,7 +25,7 @@ T = TypeVar("T")
 _CONVOLUTIONS = ("Convolution", "GroupConvolution")
 _PARTS = {"backbone": "__module.backbone.body.", "FPN": "__module.backbone.fpn.", "RPN head": "__module.head."}
 
-CALIBRATION_IMAGES = 32
+CALIBRATION_IMAGES = 64
 MORE_IMAGES = 200
 
 
@@ -144,7 +144,13 @@ def quantize_trunk(
         accuracy: of a compiled trunk on images: 0 without loss, -1 at the limit. Only accuracy control calls it.
     """
     calibration = nncf.Dataset(list(evenly(images, candidate.images)), batch_of)
-    options: dict[str, Any] = {"preset": nncf.QuantizationPreset.MIXED, "subset_size": candidate.images}
+    # NNCF's exact correction is slow with many layers. On coco-mini it brings 0.954 instead of 0.943 of mask IoU.
+    few = not any(candidate.in_int8(layer) for layer in layers if layer.part == "backbone")
+    options: dict[str, Any] = {
+        "fast_bias_correction": not few,
+        "preset": nncf.QuantizationPreset.MIXED,
+        "subset_size": candidate.images,
+    }
     if names := [layer.name for layer in layers if not candidate.in_int8(layer)]:
         options["ignored_scope"] = nncf.IgnoredScope(names=names)
     nncf.set_log_level(logging.ERROR)
