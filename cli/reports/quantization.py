@@ -27,10 +27,10 @@ def print_report(report: Report, skipped: Mapping[str, str]) -> None:
     """
     console = Console(highlight=False)
     with_ap = report.ap is not None
-    columns = ["AP", "mask IoU", "lost", "gained", "s/image", "speed", "passed"]
+    columns = ["AP", "mask IoU", "lost", "gained", "speed", "passed"]
     first = Column("layers in int8", min_width=20)
     table = Table(first, *(name for name in columns if with_ap or name != "AP"), box=box.SIMPLE)  # 80 columns are enough
-    table.add_row("none", *([f"{100 * (report.ap or 0):.2f}"] if with_ap else []), "", "", "", f"{report.seconds:.3f}")
+    table.add_row("none", *([f"{100 * (report.ap or 0):.2f}"] if with_ap else []), "", "", "", f"{report.seconds:.3f} s")
     for trial in report.trials:
         loss = trial.loss
         table.add_row(
@@ -39,7 +39,6 @@ def print_report(report: Report, skipped: Mapping[str, str]) -> None:
             f"{loss.mask_iou:.3f}",
             f"{100 * loss.lost:.1f} %",
             f"{100 * loss.gained:.1f} %",
-            f"{trial.seconds:.3f}",
             f"{report.seconds / trial.seconds:.2f} x",
             "yes" if trial.passed else "no",
         )
