@@ -93,7 +93,7 @@ def loss_of(path: Path) -> str:
 
 
 def entries() -> list[Entry]:
-    """All weights that can be chosen by name: those on this machine first, then those that would be downloaded."""
+    """All weights that can be chosen by name: those on this machine first, those in int8 last of them, then downloads."""
     result = []
     for name, (file, size) in DOWNLOADS.items():
         label = "COCO, ResNet-50" + (" v2" if "_V2_" in name else "") + ", 80 classes"
@@ -106,4 +106,4 @@ def entries() -> list[Entry]:
             label = f"{path.stem} ({summary}{', int8' if loss else ''})"
             result.append(Entry(path.name, label, True, path.stat().st_size, names, loss))
     bundled = Entry(BUNDLED, "Bundled, small: people only", True, BUNDLED_FILE.stat().st_size, class_names_of(BUNDLED_FILE))
-    return sorted([*result, bundled], key=lambda entry: not entry.local)
+    return sorted([*result, bundled], key=lambda entry: (not entry.local, bool(entry.loss)))

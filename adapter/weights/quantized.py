@@ -47,7 +47,7 @@ class Loss:
             >>> print(Loss(50, 120, 0.971, 0.025, 0.0, ap=0.31))
             0.31 points of AP lost, mean mask IoU 0.971, 2.5 % of the objects lost and 0.0 % gained (50 images)
         """
-        ap = "" if self.ap is None else f"{self.ap:.2f} points of AP lost, "
+        ap = "" if self.ap is None else f"{abs(self.ap):.2f} points of AP {'lost' if self.ap >= 0 else 'gained'}, "
         objects = f"{self.lost:.1%} of the objects lost and {self.gained:.1%} gained".replace("%", " %")
         return f"{ap}mean mask IoU {self.mask_iou:.3f}, {objects} ({self.images} images)"
 
