@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -142,10 +143,21 @@ def as_list(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
 
 
 def read_each(images: Iterable[ImageInput], size: int) -> Iterator[list[torch.Tensor | ImageError]]:
-    """Reads images lazily, in chunks of ``size``; an invalid image gives an error with its index instead of a tensor."""
+    """Reads images lazily, in chunks of ``size``; an invalid image gives an error with its index instead of a tensor.
+
+    A list is read one chunk ahead, in a thread, while the caller works; from an iterator nothing is taken ahead.
+    """
     numbered = enumerate(images)
-    while chunk := list(islice(numbered, size)):
-        yield [_read_or_error(index, image) for index, image in chunk]
+    chunks = iter(lambda: list(islice(numbered, size)), [])
+    if not isinstance(images, Sequence):
+        yield from map(_read_chunk, chunks)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as thread:
+        pending = [thread.submit(_read_chunk, chunk) for chunk in islice(chunks, 1)]
+        while pending:
+            tensors = pending.pop().result()
+            pending += [thread.submit(_read_chunk, chunk) for chunk in islice(chunks, 1)]
+            yield tensors
 
 
 def all_or_raise(results: Iterable[T | ImageError]) -> list[T]:
@@ -156,6 +168,10 @@ def all_or_raise(results: Iterable[T | ImageError]) -> list[T]:
             raise result
         checked.append(result)
     return checked
+
+
+def _read_chunk(chunk: Iterable[tuple[int, ImageInput]]) -> list[torch.Tensor | ImageError]:
+    return [_read_or_error(index, image) for index, image in chunk]
 
 
 def _read_or_error(index: int, image: ImageInput) -> torch.Tensor | ImageError:

@@ -84,7 +84,7 @@ def evaluate(
         ImageError: with ``strict``, an image cannot be read or is not of the size that its labels are for.
     """
     common = [name for name in images.class_names if name in model.class_names]
-    predictions = model.predict_each(image.image for image in images)
+    predictions = model.predict_each([image.image for image in images])
     return measure(images, predictions, common if class_names is None else class_names, strict=strict)
 
 

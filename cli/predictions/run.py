@@ -133,16 +133,12 @@ class PredictionRun:
                 writers.shutdown(cancel_futures=True)
 
     def _predictions(self, images: Sequence[ImageFile], batch_size: int) -> Iterator[Prediction]:
-        with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
-            chunks = read_each((image.path for image in images), batch_size)
-            upcoming: Future[list[torch.Tensor | ImageError] | None] = reader.submit(next, chunks, None)
-            rest = iter(images)
-            while (chunk := upcoming.result()) is not None:
-                upcoming = reader.submit(next, chunks, None)  # the next batch is read while the network runs
-                results = self.model.predict_read(chunk, self.settings)
-                for image, pixels, result in zip(islice(rest, len(chunk)), chunk, results):
-                    is_drawn = self.pictures and isinstance(pixels, torch.Tensor)
-                    yield Prediction(image, result, pixels if is_drawn else None)  # type: ignore[arg-type]
+        rest = iter(images)
+        for chunk in read_each([image.path for image in images], batch_size):  # the next is read while the network runs
+            results = self.model.predict_read(chunk, self.settings)
+            for image, pixels, result in zip(islice(rest, len(chunk)), chunk, results):
+                is_drawn = self.pictures and isinstance(pixels, torch.Tensor)
+                yield Prediction(image, result, pixels if is_drawn else None)  # type: ignore[arg-type]
 
     def _finish(self, prediction: Prediction) -> dict[str, Any]:
         image, result = prediction.image, prediction.result

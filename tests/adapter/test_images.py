@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import threading
 import warnings
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 
 from maskbridge.adapter import ImageError, MaskRCNN
+from maskbridge.adapter import images as reading
 from maskbridge.adapter.images import read
 
 
@@ -201,3 +203,25 @@ def test_an_image_given_is_not_changed(rgb: np.ndarray, bundled: MaskRCNN) -> No
     bundled.predict([array, tensor])
     np.testing.assert_array_equal(array, rgb)
     assert torch.equal(tensor, before)
+
+
+def test_a_list_is_read_one_chunk_ahead_and_an_iterator_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[int] = []
+    read_two = threading.Event()
+
+    def read_one(image: int) -> int:
+        taken.append(image)
+        if len(taken) == 2:
+            read_two.set()
+        return image
+
+    monkeypatch.setattr(reading, "read", read_one)
+    ahead = reading.read_each([0, 1, 2], 1)  # type: ignore[list-item]
+    assert next(ahead) == [0]
+    assert read_two.wait(600)
+    assert list(ahead) == [[1], [2]]
+    taken.clear()
+    lazily = reading.read_each(iter([0, 1, 2]), 1)  # type: ignore[list-item]
+    assert next(lazily) == [0]
+    assert taken == [0]
+    ahead.close()
