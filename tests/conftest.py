@@ -50,7 +50,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     alone = "TEST_OPENVINO" in os.environ
     config.hook.pytest_deselected(items=[item for item in items if _loads_openvino(item) != alone])
-    items[:] = [item for item in items if _loads_openvino(item) == alone]
+    # The longest files first: at the end a process would wait for the other one's.
+    order = ["test_openvino", "test_docs", "test_distribution"]
+    rank = {name: index - len(order) for index, name in enumerate(order)}
+    items[:] = sorted(
+        (item for item in items if _loads_openvino(item) == alone), key=lambda item: rank.get(item.path.stem, 0)
+    )
 
 
 def _loads_openvino(item: pytest.Item) -> bool:
