@@ -118,20 +118,21 @@ def bundled(engine: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
-def int8_file(images: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def int8_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled weights with one layer in int8; for tests that are marked ``openvino``."""
     from maskbridge.adapter import MaskRCNN
     from maskbridge.adapter.long_jobs import run_to_end
     from maskbridge.adapter.quantization import quantize
     from maskbridge.adapter.quantization.layers import Candidate
     from maskbridge.adapter.weights.checkpoints import save
+    from maskbridge.cli.demo import IMAGES
 
     last = Candidate("the last of the backbone", lambda layer: layer.part == "backbone" and layer.depth == 1)
     model = MaskRCNN("bundled", device="cpu", progress=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantize, "candidates", lambda layers: [last])
         patch.setattr(quantize, "share_of_limit", lambda loss, max_drop: 0.0)
-        report = run_to_end(quantize.quantize(model, (images * 3)[:8]))
+        report = run_to_end(quantize.quantize(model, (sorted(IMAGES.glob("*.jpg")) * 2)[:8]))
     assert report.weights is not None
     return save(tmp_path_factory.mktemp("int8") / "people-int8.safetensors", report.weights)
 

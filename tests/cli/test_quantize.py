@@ -13,16 +13,17 @@ from maskbridge.adapter import MaskRCNN
 from maskbridge.adapter.datasets.coco_dataset import write_coco
 from maskbridge.adapter.datasets.labeled_dataset import labeled_images
 from maskbridge.adapter.quantization import quantize
+from maskbridge.cli.demo import IMAGES
 
 pytestmark = pytest.mark.openvino
 
 
 @pytest.fixture
-def folder(images: list[Path], tmp_path: Path) -> Path:
-    """Real images, and labels of them: what the bundled weights detect."""
+def folder(tmp_path: Path) -> Path:
+    """The demo's images of people, with labels: what the bundled weights detect."""
     (tmp_path / "images").mkdir()
     pairs = []
-    for index, path in enumerate((images * 2)[:9]):
+    for index, path in enumerate((sorted(IMAGES.glob("*.jpg")) * 2)[:9]):
         copy = tmp_path / "images" / f"{index}{path.suffix}"
         shutil.copy(path, copy)
         pairs.append((copy, MaskRCNN("bundled", device="cpu").predict(copy, confidence_threshold=0.5)[0]))
