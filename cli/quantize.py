@@ -60,18 +60,19 @@ def quantize(
         listed = places.find_images(place, images=images)
         used, skipped = [image.path for image in listed.images], dict(listed.skipped)
     else:
-        used = labeled
+        used, skipped = labeled, {image.name: image.reason for image in labeled.skipped_images}
     model = load_model(
         weights, builder=builder, class_names=class_names, norm_eps=norm_eps, device="cpu", precision="float32"
     )
     report = with_named_bar(run(model, used, max_drop=max_drop, max_images=max_images), min(len(used), max_images))
     skipped |= {image.name: image.reason for image in report.skipped_images}
-    print_report(report, skipped)
+    reasons = {} if labeled is None else labeled.reasons()
+    print_report(report, skipped, reasons)
     if report.weights is None:
         raise MaskbridgeError(f"nothing is written: each choice of layers loses more than {report.limit}; {HINT}")
     file = save(out, report.weights)
     print(f"{file}: weights in int8 ({file.stat().st_size / 1e6:.0f} MB); use them with --weights {file}")
-    if skipped:
+    if skipped or reasons:
         raise typer.Exit(options.SKIPPED)
 
 

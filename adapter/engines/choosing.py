@@ -129,21 +129,21 @@ def make_engine(
 
     runtime = _runtime(engine)
     if precision == "int8" and quantized is not None:
-        parts = _int8_parts(runtime, network, quantized)
+        graphs = _int8_graphs(runtime, network, quantized, streams)
     else:
         parts = _float_parts(engine, runtime, network, fingerprint, progress)
-    graphs = {name: runtime.compiled(part, streams, precision) for name, part in parts.items()}
+        graphs = {name: runtime.compiled(part, streams, precision) for name, part in parts.items()}
     return GraphEngine(network, engine, precision, graphs)
 
 
-def _int8_parts(runtime: Any, network: Network, quantized: Quantized) -> dict[str, Any]:
+def _int8_graphs(runtime: Any, network: Network, quantized: Quantized, streams: int) -> dict[str, Any]:
     from maskbridge.adapter.engines.graphs import parts_of
 
     result = {}
     for name, (part, example) in parts_of(network).items():
         try:
-            result[name] = runtime.from_bytes(*quantized.graphs[name])
-            outputs = runtime.compiled(result[name], 1, "int8")(example[..., :64, :64].numpy())
+            result[name] = runtime.compiled(runtime.from_bytes(*quantized.graphs[name]), streams, "int8")
+            outputs = result[name](example[..., :64, :64].numpy())
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"the layers in int8 cannot be read by {runtime.identity()} ({name}: {reason})") from error

@@ -75,8 +75,12 @@ def class_names_of(path: Path) -> tuple[str, ...] | None:
         >>> class_names_of(BUNDLED_FILE)
         ('person',)
     """
+    return _class_names_in(read_metadata(path))
+
+
+def _class_names_in(metadata: dict[str, str]) -> tuple[str, ...] | None:
     try:
-        return tuple(json.loads(read_metadata(path)["class_names"])[1:])
+        return tuple(json.loads(metadata["class_names"])[1:])
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -88,7 +92,11 @@ def loss_of(path: Path) -> str:
         >>> loss_of(BUNDLED_FILE)
         ''
     """
-    loss = read_loss(read_metadata(path))
+    return _loss_in(read_metadata(path))
+
+
+def _loss_in(metadata: dict[str, str]) -> str:
+    loss = read_loss(metadata)
     return "" if loss is None else str(loss)
 
 
@@ -99,10 +107,11 @@ def entries() -> list[Entry]:
         label = "COCO, ResNet-50" + (" v2" if "_V2_" in name else "") + ", 80 classes"
         result.append(Entry(name, label, cached_file(file) is not None, size, None))
     for path in sorted(weights_folder().glob("*.safetensors")):
-        names = class_names_of(path)
+        metadata = read_metadata(path)  # once: each file is opened for it
+        names = _class_names_in(metadata)
         if names is not None:
             summary = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-            loss = loss_of(path)
+            loss = _loss_in(metadata)
             label = f"{path.stem} ({summary}{', int8' if loss else ''})"
             result.append(Entry(path.name, label, True, path.stat().st_size, names, loss))
     bundled = Entry(BUNDLED, "Bundled, small: people only", True, BUNDLED_FILE.stat().st_size, class_names_of(BUNDLED_FILE))

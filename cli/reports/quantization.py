@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from maskbridge.adapter.quantization.quantize import Report
 
 
-def print_report(report: Report, skipped: Mapping[str, str]) -> None:
-    """Prints a table of what was tried, the limit, and the images that were skipped.
+def print_report(report: Report, skipped: Mapping[str, str], reasons: Mapping[str, int]) -> None:
+    """Prints a table of what was tried, the limit, the images that were skipped, and the labels by reason.
 
     Example:
         >>> from maskbridge.adapter.quantization.quantize import Report, Trial
         >>> from maskbridge.adapter.weights.quantized import Loss
         >>> trial = Trial("all", Loss(50, 120, 0.97, 0.02, 0.0), 0.05, True)
-        >>> print_report(Report("…", 50, 0.1, None, (trial,), None, ()), {})  # doctest: +ELLIPSIS
+        >>> print_report(Report("…", 50, 0.1, None, (trial,), None, ()), {}, {})  # doctest: +ELLIPSIS
         <BLANKLINE>
         ...
         limit: …, on 50 images
@@ -47,3 +47,5 @@ def print_report(report: Report, skipped: Mapping[str, str]) -> None:
     console.print(f"limit: {report.limit}, on {used} images", markup=False, soft_wrap=True)
     for name, reason in skipped.items():
         console.print(f"skipped: {name}: {reason}", markup=False, soft_wrap=True)
+    for reason, count in reasons.items():
+        console.print(f"labels skipped: {count} x {reason}", markup=False, soft_wrap=True)

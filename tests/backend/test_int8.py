@@ -24,7 +24,7 @@ def test_it_says_what_it_loses(serve: Callable[..., Any], int8_file: Path, image
     started.wait_until_ready()
     (result,) = predict(started.url, [task(1, f"{image_server.url}/image/1?int8")])
     answer = httpx.get(f"{started.url}/versions").json()
-    assert answer["engine"], answer["precision"] == ("openvino", "int8")
+    assert (answer["engine"], answer["precision"]) == ("openvino", "int8")
     assert answer["loss"]["images"] == 8
     assert result["model_version"] == answer["versions"][0]
     assert "-people-int8-openvino-int8-" in result["model_version"]
